@@ -48,14 +48,23 @@ internal sealed record Normalization
         VarTensor? weight = run.OptionalInput("weight", Weight), bias = run.OptionalInput("bias", Bias);
         VarTensor? residual = run.OptionalInput("residual", Residual), gate = run.OptionalInput("g", Gate);
         run.Output("o", OutputGradient, X.Shape);
-        run.Output("residual", SumGradient, X.Shape);
+        bool prenorm = Residual is not null || SumGradient is not null;
+        if (prenorm)
+        {
+            run.Output("residual", SumGradient, X.Shape);
+        }
+
         for (int start = 0; start < X.Length; start += groupWidth)
         {
             var s = new Var[groupWidth];
             for (int i = 0; i < groupWidth; i++)
             {
                 s[i] = x.Data[start + i] + (residual?.Data[start + i] ?? 0);
-                run.Set("residual", start + i, s[i]);
+                if (prenorm)
+                {
+                    run.Set("residual", start + i, s[i]);
+                }
+
                 s[i] = GateBeforeNorm ? s[i] * Factor(start + i) : s[i];
             }
 

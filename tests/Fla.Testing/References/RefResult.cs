@@ -1,3 +1,5 @@
+using NUnit.Framework;
+
 namespace Fla.Testing.References;
 
 /// <summary>What a reference computed, by name.</summary>
@@ -34,6 +36,26 @@ public sealed class RefResult
     /// <summary>A result by the name it has in <see cref="All"/>.</summary>
     public RefTensor this[string name] =>
         name.StartsWith("grad.", StringComparison.Ordinal) ? Grad(name["grad.".Length..]) : Output(name);
+
+    /// <summary>
+    /// Fails the test unless <paramref name="actual"/> has every result of <see cref="All"/> and no other, each with an error ratio
+    /// below its tolerance. Empty results only have to be there.
+    /// </summary>
+    /// <param name="actual">What was computed, under the names of <see cref="All"/>.</param>
+    /// <param name="tolerance">For outputs.</param>
+    /// <param name="gradientTolerance">For gradients.</param>
+    public void AssertClose(IReadOnlyDictionary<string, float[]> actual, double tolerance, double gradientTolerance)
+    {
+        Assert.That(actual.Keys, Is.EquivalentTo(All.Select(x => x.Name)), "names of the results");
+        Assert.Multiple(() =>
+        {
+            foreach ((string name, RefTensor expected) in All.Where(x => x.Value.Length > 0))
+            {
+                bool isGradient = name.StartsWith("grad.", StringComparison.Ordinal);
+                ErrorRatio.AssertClose(actual[name], expected.ToFloats(), isGradient ? gradientTolerance : tolerance, name);
+            }
+        });
+    }
 
     private static RefTensor Find(Dictionary<string, RefTensor> from, string kind, string name) =>
         from.TryGetValue(name, out RefTensor? value)

@@ -5,7 +5,7 @@ public static partial class Reference
 {
     /// <summary>
     /// Cross entropy of logits [R,V] against labels [R]: lse − (1−ε) x_y − ε·mean(x) + z a row. Results "loss" ([1], or [R] for
-    /// reduction "none") and "z_loss" (its z part, without gradient); gradient of "logits". The mean over no row at all is NaN.
+    /// reduction "none") and, with an lse square, "z_loss" (that part, without gradient); gradient of "logits". The mean over no row is NaN.
     /// </summary>
     public static RefResult CrossEntropy(RefTensor logits, int[] labels, CrossEntropyOptions? options = null, RefTensor? dloss = null)
     {
@@ -61,6 +61,7 @@ public static partial class Reference
         Differentiation run, int[] labels, CrossEntropyOptions options, RefTensor? dloss, double emptyMean, Func<int, Var[]> logitsOf)
     {
         int rows = labels.Length;
+        bool hasZ = options.LseSquareScale != 0;
         bool each = options.Reduction == "none";
         int counted = labels.Count(x => x != options.IgnoreIndex);
         double divisor = options.Reduction switch
@@ -70,11 +71,19 @@ public static partial class Reference
             _ => throw new ArgumentException($"No reduction is named '{options.Reduction}'.", nameof(options)),
         };
         run.Output("loss", dloss, each ? rows : 1);
-        run.Output("z_loss", null, each ? rows : 1);
+        if (hasZ)
+        {
+            run.Output("z_loss", null, each ? rows : 1);
+        }
+
         if (divisor == 0)
         {
             run.Set("loss", 0, emptyMean);
-            run.Set("z_loss", 0, emptyMean);
+            if (hasZ)
+            {
+                run.Set("z_loss", 0, emptyMean);
+            }
+
             return run.Result();
         }
 
@@ -85,7 +94,10 @@ public static partial class Reference
             {
                 (Var loss, Var z) = CrossEntropyRow(raw, labels[r], options);
                 run.Add("loss", each ? r : 0, loss / divisor);
-                run.Add("z_loss", each ? r : 0, z / divisor);
+                if (hasZ)
+                {
+                    run.Add("z_loss", each ? r : 0, z / divisor);
+                }
             }
 
             if (options.L2WarpFactor != 0)
