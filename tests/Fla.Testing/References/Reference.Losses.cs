@@ -11,6 +11,7 @@ public static partial class Reference
     {
         var run = new Differentiation(dloss);
         VarTensor input = run.Input("logits", logits);
+        RequireLabels(labels, logits.Shape[0]);
         return CrossEntropyRows(run, labels, options ?? new(), dloss, double.NaN, r => input.Row(r).ToArray());
     }
 
@@ -24,6 +25,7 @@ public static partial class Reference
         var run = new Differentiation(dloss);
         VarTensor input = run.Input("x", x), w = run.Input("weight", weight);
         VarTensor? b = run.OptionalInput("bias", bias);
+        RequireLabels(labels, x.Shape[0]);
         return CrossEntropyRows(run, labels, options ?? new(), dloss, 0, r => LinearRow(input.Row(r), w, b));
     }
 
@@ -55,6 +57,14 @@ public static partial class Reference
         }
 
         return run.Result();
+    }
+
+    private static void RequireLabels(int[] labels, int rows)
+    {
+        if (labels.Length != rows)
+        {
+            throw new ArgumentException($"{labels.Length} labels for {rows} rows.", nameof(labels));
+        }
     }
 
     private static RefResult CrossEntropyRows(
