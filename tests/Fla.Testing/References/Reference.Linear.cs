@@ -27,7 +27,8 @@ public static partial class Reference
     /// </summary>
     public static RefResult SimpleGla(
         RefTensor q, RefTensor k, RefTensor v, RefTensor? g = null, double[]? gamma = null, double? scale = null,
-        RefTensor? initialState = null, bool reverse = false, int[]? cuSeqlens = null, RefTensor? doutput = null, RefTensor? dfinal = null) =>
+        RefTensor? initialState = null, bool reverse = false, int[]? cuSeqlens = null,
+        RefTensor? doutput = null, RefTensor? dfinal = null) =>
         new AddRecurrence
         {
             Q = q, K = k, V = v, G = g, Gamma = gamma, Scale = scale, InitialState = initialState, Reverse = reverse,

@@ -5,7 +5,8 @@ public static partial class Reference
 {
     /// <summary>
     /// Cross entropy of logits [R,V] against labels [R]: lse − (1−ε) x_y − ε·mean(x) + z a row. Results "loss" ([1], or [R] for
-    /// reduction "none") and, with an lse square, "z_loss" (that part, without gradient); gradient of "logits". The mean over no row is NaN.
+    /// reduction "none") and, with an lse square, "z_loss" (that part, without gradient); gradient of "logits". The mean over no row is
+    /// NaN.
     /// </summary>
     public static RefResult CrossEntropy(RefTensor logits, int[] labels, CrossEntropyOptions? options = null, RefTensor? dloss = null)
     {

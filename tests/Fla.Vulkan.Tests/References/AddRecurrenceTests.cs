@@ -64,7 +64,8 @@ public sealed class AddRecurrenceTests
         // Positive keys and queries keep the denominator away from zero.
         Dictionary<string, RefTensor> inputs = new()
         {
-            ["q"] = Inputs.Uniform(1, 0.1, 1, B, T, H, K), ["k"] = Inputs.Uniform(2, 0.1, 1, B, T, H, K), ["v"] = Inputs.Normal(3, B, T, H, V),
+            ["q"] = Inputs.Uniform(1, 0.1, 1, B, T, H, K), ["k"] = Inputs.Uniform(2, 0.1, 1, B, T, H, K),
+            ["v"] = Inputs.Normal(3, B, T, H, V),
             ["h0"] = Inputs.Normal(4, B, H, K, V), ["z0"] = Inputs.Uniform(5, 0.1, 1, B, 1, H, K),
         };
         Dictionary<string, RefTensor> seeds = new()
@@ -103,7 +104,8 @@ public sealed class AddRecurrenceTests
                                     decay += gk.Data[At(b, r, h, i, K)] + gv.Data[At(b, r, h, c, V)];
                                 }
 
-                                sum += 0.5 * q.Data[At(b, t, h, i, K)] * k.Data[At(b, s, h, i, K)] * v.Data[At(b, s, h, c, V)] * Math.Exp(decay);
+                                double product = q.Data[At(b, t, h, i, K)] * k.Data[At(b, s, h, i, K)] * v.Data[At(b, s, h, c, V)];
+                                sum += 0.5 * product * Math.Exp(decay);
                             }
                         }
 
@@ -115,14 +117,15 @@ public sealed class AddRecurrenceTests
     }
 
     [Test]
-    public void PackedSequences_AreSeparateRuns([Values] bool reverse)
+    public void PackedSequences_AreSeparateRuns(
+        [ValueSource(typeof(Inputs), nameof(Inputs.PackedBoundaries))] int[] cuSeqlens, [Values] bool reverse)
     {
-        int[] cuSeqlens = [0, 0, 3, T];
-        RefTensor q = Inputs.Normal(1, 1, T, H, K), k = Inputs.Normal(2, 1, T, H, K), v = Inputs.Normal(3, 1, T, H, V);
-        RefTensor g = Inputs.LogSigmoidGate(4, [1, T, H]), h0 = Inputs.Normal(5, 3, H, K, V);
+        int length = cuSeqlens[^1], count = cuSeqlens.Length - 1;
+        RefTensor q = Inputs.Normal(1, 1, length, H, K), k = Inputs.Normal(2, 1, length, H, K), v = Inputs.Normal(3, 1, length, H, V);
+        RefTensor g = Inputs.LogSigmoidGate(4, [1, length, H]), h0 = Inputs.Normal(5, count, H, K, V);
         RefResult packed = Reference.SimpleGla(q, k, v, g, initialState: h0, reverse: reverse, cuSeqlens: cuSeqlens);
         int stateSize = H * K * V;
-        for (int n = 0; n < 3; n++)
+        for (int n = 0; n < count; n++)
         {
             int start = cuSeqlens[n], end = cuSeqlens[n + 1];
             RefResult alone = Reference.SimpleGla(
@@ -196,7 +199,8 @@ public sealed class AddRecurrenceTests
         float[] Without(float[] values, string name)
         {
             int[] shape = file.Shape(name);
-            int axis = name == "ht" ? 1 : 2, perHead = shape[(axis + 1)..].Aggregate(1, (a, b) => a * b), perBatch = values.Length / shape[0];
+            int axis = name == "ht" ? 1 : 2, perBatch = values.Length / shape[0];
+            int perHead = shape[(axis + 1)..].Aggregate(1, (a, b) => a * b);
             return [.. values.Where((_, i) => leaveOut is null || !leaveOut(name, i / perBatch, i / perHead % shape[axis]))];
         }
     }

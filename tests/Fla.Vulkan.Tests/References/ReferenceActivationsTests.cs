@@ -59,7 +59,8 @@ public sealed class ReferenceActivationsTests
     {
         Dictionary<string, RefTensor> inputs = new()
         {
-            ["x"] = Inputs.Normal(1, 3, 5), ["y"] = Inputs.Normal(2, 3, 5), ["weight"] = Inputs.Normal(3, 4, 5), ["bias"] = Inputs.Normal(4, 4),
+            ["x"] = Inputs.Normal(1, 3, 5), ["y"] = Inputs.Normal(2, 3, 5),
+            ["weight"] = Inputs.Normal(3, 4, 5), ["bias"] = Inputs.Normal(4, 4),
         };
         Dictionary<string, RefTensor> seeds = new() { ["o"] = Inputs.Normal(5, 3, 4) };
         RefResult Run() => Reference.GatedLinear(name, inputs["x"], inputs["y"], inputs["weight"], inputs["bias"], doutput: seeds["o"]);

@@ -35,7 +35,8 @@ public sealed class ReferenceFeatureMapsTests
     [Test]
     public void T2RAndHadamard_AreMadeOfLinearMaps()
     {
-        RefTensor x = Inputs.Normal(1, 3, 4), w1 = Inputs.Normal(2, 4, 4), b1 = Inputs.Normal(3, 4), w2 = Inputs.Normal(4, 4, 4), b2 = Inputs.Normal(5, 4);
+        RefTensor x = Inputs.Normal(1, 3, 4), w1 = Inputs.Normal(2, 4, 4), b1 = Inputs.Normal(3, 4);
+        RefTensor w2 = Inputs.Normal(4, 4, 4), b2 = Inputs.Normal(5, 4);
         double[] first = Reference.Linear(x, w1, b1).O.Data, second = Reference.Linear(x, w2, b2).O.Data;
         Assert.That(Reference.T2R(x, w1, b1).O.Data, Is.EqualTo(first.Select(a => Math.Max(a, 0))));
         Assert.That(Reference.Hadamard(x, w1, b1, w2, b2).O.Data, Is.EqualTo(first.Zip(second, (a, b) => a * b)));
@@ -55,7 +56,8 @@ public sealed class ReferenceFeatureMapsTests
         };
         foreach (string name in parameters)
         {
-            inputs.Add(name, name.StartsWith("bias", StringComparison.Ordinal) ? Inputs.Normal(inputs.Count, K) : Inputs.Normal(inputs.Count, K, K));
+            bool isBias = name.StartsWith("bias", StringComparison.Ordinal);
+            inputs.Add(name, isBias ? Inputs.Normal(inputs.Count, K) : Inputs.Normal(inputs.Count, K, K));
         }
 
         int features = map switch { "hedgehog" => 2 * K, "dpfp" => 8 * K, _ => K };

@@ -112,7 +112,10 @@ public sealed class ReferenceLossesTests
     [Test]
     public void FusedKlDiv_HasTheClosedFormLossAndGradient()
     {
-        Dictionary<string, RefTensor> inputs = new() { ["x"] = Inputs.Normal(1, Rows, Width), ["weight"] = Inputs.Normal(2, Classes, Width) };
+        Dictionary<string, RefTensor> inputs = new()
+        {
+            ["x"] = Inputs.Normal(1, Rows, Width), ["weight"] = Inputs.Normal(2, Classes, Width),
+        };
         Dictionary<string, RefTensor> seeds = new() { ["loss"] = One };
         RefTensor targetX = Inputs.Normal(3, Rows, 2), targetWeight = Inputs.Normal(4, Classes, 2);
         RefResult Run() => Reference.FusedKlDiv(inputs["x"], targetX, inputs["weight"], targetWeight, One);

@@ -67,7 +67,8 @@ public sealed class ReferenceNormsTests
         double[] gate = Reference.Activation("silu", z).O.Data;
         var gated = new RefTensor([.. x.Data.Zip(gate, (a, b) => a * b)], Shape);
         Assert.That(
-            Reference.NormGated(x, z, weight, groupSize: 2).O.Data, Is.EqualTo(Reference.GroupNorm(gated, 3, weight, isRmsNorm: true).O.Data));
+            Reference.NormGated(x, z, weight, groupSize: 2).O.Data,
+            Is.EqualTo(Reference.GroupNorm(gated, 3, weight, isRmsNorm: true).O.Data));
         Assert.That(
             Reference.NormGated(x, z, weight, normBeforeGate: true, isRmsNorm: false).O.Data,
             Is.EqualTo(Reference.LayerNorm(x, weight).O.Data.Zip(gate, (a, b) => a * b)));

@@ -10,7 +10,8 @@ public sealed class ReferenceOptimizerTests
     public void FirstStep_MovesByTheLearningRateAgainstTheGradientsSign()
     {
         RefTensor zero = RefTensor.Zeros(2);
-        RefResult r = Reference.AdamW(new RefTensor([1.0, -2.0], 2), new RefTensor([3.0, -0.5], 2), zero, zero, 1, 0.01, eps: 0, weightDecay: 0);
+        RefTensor param = new([1.0, -2.0], 2), grad = new([3.0, -0.5], 2);
+        RefResult r = Reference.AdamW(param, grad, zero, zero, 1, 0.01, eps: 0, weightDecay: 0);
         Assert.That(r.Output("param").Data, Is.EqualTo(new[] { 0.99, -1.99 }).Within(1e-12));
         Assert.That(r.Output("m").Data, Is.EqualTo(new[] { 0.3, -0.05 }).Within(1e-12));
         Assert.That(r.Output("v").Data, Is.EqualTo(new[] { 0.009, 0.00025 }).Within(1e-12));

@@ -55,7 +55,8 @@ public sealed class ReferenceShortConvolutionTests
         };
         Dictionary<string, RefTensor> seeds = new() { ["o"] = Inputs.Normal(6, 1, 7, 2), ["ht"] = Inputs.Normal(7, 3, 2, 4) };
         FiniteDifferences.AssertGradients(inputs, seeds, () => Reference.ShortConvolution(
-            inputs["x"], inputs["weight"], inputs["bias"], inputs["residual"], activation, inputs["h0"], [0, 2, 2, 7], seeds["o"], seeds["ht"]));
+            inputs["x"], inputs["weight"], inputs["bias"], inputs["residual"], activation, inputs["h0"], [0, 2, 2, 7],
+            seeds["o"], seeds["ht"]));
     }
 
     [Test]
