@@ -41,7 +41,7 @@ public sealed class RefTensor
     /// <summary>A copy with every element rounded to fp16, so that a device storing fp16 sees the same numbers.</summary>
     public RefTensor RoundToHalf() => Map(x => (double)(Half)x);
 
-    /// <summary>A copy with every element rounded to bf16 (nearest, ties to even), so that a device storing bf16 sees the same numbers.</summary>
+    /// <summary>A copy with every element rounded to bf16 (ties to even), so that a device storing bf16 sees the same numbers.</summary>
     public RefTensor RoundToBFloat16() => Map(x =>
     {
         uint bits = BitConverter.SingleToUInt32Bits((float)x);

@@ -1,6 +1,7 @@
 namespace Fla.Testing.References;
 
-/// <content>Normalizations over the last axis. Results "o" and, given a residual or a gradient for it, "residual": the sum prenorm returns.</content>
+/// <content>Normalizations over the last axis. Results "o" and, given a residual or a gradient for it, "residual": the sum prenorm
+/// returns.</content>
 public static partial class Reference
 {
     /// <summary>o = s / √(mean(s²) + eps) · weight (+ bias), s = x (+ residual). Gradients of "x", "weight", "bias", "residual".</summary>
