@@ -34,7 +34,9 @@ run_project() {
     )
     [[ -z $filter ]] || arguments+=(--filter "$filter")
     say "$name"
-    dotnet test "${arguments[@]}" </dev/null
+    # Less the lines that every run has; the pipe's status is still the tests' (pipefail, and sed never fails).
+    dotnet test "${arguments[@]}" --nologo </dev/null |
+        sed -uE '/^(Starting test execution|A total of [0-9]+ test files|Data collector .Blame. message|Results File:|VSTest version)/d; /^$/d'
 }
 
 # Reads trx files; prints the skipped tests under their reasons, then the totals.
@@ -45,18 +47,24 @@ summarise() {
             text = substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 4)
             return plain(text)
         }
+        function project(   text) {
+            text = FILENAME
+            sub(/.*\//, "", text)
+            sub(/\.trx$/, "", text)
+            return text
+        }
         function plain(text) {
             gsub(/&lt;/, "<", text); gsub(/&gt;/, ">", text); gsub(/&quot;/, "\"", text); gsub(/&#xD;|&#xA;/, " ", text); gsub(/&amp;/, "\\&", text)
             return text
         }
         /<UnitTestResult / {
-            outcome = attribute("outcome"); test = attribute("testName")
+            outcome = attribute("outcome"); test = project() ": " attribute("testName")
             if (outcome == "Passed") passed++
             else if (outcome == "Failed") failed++
             else { skipped++; reason = "no reason given"; waiting = 1 }
             if (waiting && /\/>/) finish()
         }
-        waiting && /<Message>/ { reason = $0; sub(/.*<Message>/, "", reason); sub(/<\/Message>.*/, "", reason); reason = plain(reason) }
+        waiting && /<Message>/ { reason = $0; sub(/.*<Message>/, "", reason); sub(/<\/Message>.*/, "", reason); sub(/^ +/, "", reason); reason = plain(reason) }
         waiting && /<\/UnitTestResult>/ { finish() }
         function finish() {
             waiting = 0
@@ -82,7 +90,7 @@ main() {
     fi
 
     say "building"
-    dotnet build "$root/Fla.sln" -c Release --nologo -v quiet -clp:NoSummary </dev/null
+    dotnet msbuild "$root/Fla.sln" -restore -p:Configuration=Release -nologo -v:quiet -warnAsMessage:NU1603 </dev/null
     say "built in $((SECONDS - started)) s"
 
     for project in "$root"/tests/*.Tests/*.csproj; do
