@@ -48,6 +48,14 @@ internal sealed class Spirv
     public int SharedMemory(IReadOnlyDictionary<uint, uint> spec) =>
         _variables.Where(v => v.Storage == StorageWorkgroup).Sum(v => SizeOf(_types[v.Type][3], spec));
 
+    /// <summary>Default values of the specialization constants from id 0 to the largest.</summary>
+    public uint[] DefaultSpec()
+    {
+        var spec = new uint[_specIds.Count == 0 ? 0 : _specIds.Values.Max() + 1];
+        foreach (var (id, specId) in _specIds) spec[specId] = Value(id, null);
+        return spec;
+    }
+
     private void Read(uint op, ReadOnlySpan<uint> w)
     {
         switch (op)
