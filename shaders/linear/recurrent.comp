@@ -1,5 +1,6 @@
 // RECUR: the additive memory, one token at a time. For each sequence and head, with S a K x V matrix in registers:
-//   S <- decay(S) + w x^T;  o = scale S^T r          decay(S) = e^g e^gamma diag(e^gk) S diag(e^gv)
+//   S <- decay(S) + writeScale w x^T;  o = scale S^T r
+//           decay(S) = e^g e^gamma diag(e^gk) S diag(e^gv)
 // With decayAfter the decay comes after the read: a reverse walk then carries the gradient of the state.
 // r, w [tokens, H, K]; x, o [tokens, H, V]; g [tokens, H], gamma [H], gk [tokens, H, K], gv [tokens, H, V]; each may be null.
 // h0 and ht [N, H, K, V] fp32 (transposed: [N, H, V, K]); null is zero, or not wanted. They may be the same memory.
@@ -14,7 +15,7 @@
 
 layout(push_constant, scalar) uniform Args {
     TBuf r; TBuf w; TBuf x; F32Buf o; F32Buf g; F32Buf gamma; F32Buf gk; F32Buf gv; F32Buf h0; F32Buf ht; I32Buf packed;
-    uint T; uint H; uint K; uint V; uint groups; uint flags; float scale;
+    uint T; uint H; uint K; uint V; uint groups; uint flags; float scale; float writeScale;
 } args;
 
 layout(local_size_x_id = 0) in;
@@ -73,7 +74,7 @@ void main() {
             uint t = i / COLUMNS, v = tile * COLUMNS + i % COLUMNS;
             uint token = tokens.first + (reverse ? tokens.count - 1 - t0 - t : t0 + t);
             uint64_t at = uint64_t(token) * args.H + head;
-            sx[t][i % COLUMNS] = v < V ? loadT(atT(args.x, at * V), v) : 0.0;
+            sx[t][i % COLUMNS] = v < V ? args.writeScale * loadT(atT(args.x, at * V), v) : 0.0;
             sv[t][i % COLUMNS] = v < V && !isNull(args.gv) ? exp(gate(args.gv, at * V + v)) : 1.0;
         }
         barrier();
