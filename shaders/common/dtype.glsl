@@ -1,0 +1,86 @@
+// Storage types behind buffer addresses, all arithmetic in fp32.
+//
+// A shader with the axis "// @variants T=f32|f16|bf16" has one storage type T. It sees
+//   TBuf                        pointer to T elements
+//   loadT(p, i), storeT(p, i, x)      one element as float
+//   load4T(p, i), store4T(p, i, v)    four elements; element i must lie at a multiple of 4 elements
+//   atT(p, n)                   the pointer n elements on (64-bit offset)
+//   F32Buf, I32Buf, U32Buf, I64Buf    pointers of fixed type: p.v[i]; load4F, store4F, atF, atI as above; isNull(p) for all
+// (Pointer types do not overload in GLSL, hence the letters.)
+// bf16 and f16 travel as 16-bit patterns, so no shader needs a driver's 16-bit arithmetic; rounding is to nearest even.
+#extension GL_EXT_buffer_reference : require
+#extension GL_EXT_buffer_reference_uvec2 : require
+#extension GL_EXT_scalar_block_layout : require
+#extension GL_EXT_shader_16bit_storage : require
+#extension GL_EXT_shader_explicit_arithmetic_types_int16 : require
+#extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
+#extension GL_EXT_control_flow_attributes : enable
+
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer F32Buf { float v[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer I32Buf { int v[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 4) buffer U32Buf { uint v[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 8) buffer I64Buf { int64_t v[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 2) buffer U16Buf { uint16_t v[]; };
+layout(buffer_reference, scalar, buffer_reference_align = 16) buffer F32x4Buf { vec4 v; };
+layout(buffer_reference, scalar, buffer_reference_align = 8) buffer U16x4Buf { uvec2 v; };
+layout(buffer_reference, scalar, buffer_reference_align = 16) buffer U32x4Buf { uvec4 v; };
+
+#define isNull(p) (uint64_t(p) == 0ul)
+
+F32Buf atF(F32Buf p, uint64_t n) { return F32Buf(uint64_t(p) + n * 4ul); }
+I32Buf atI(I32Buf p, uint64_t n) { return I32Buf(uint64_t(p) + n * 4ul); }
+vec4 load4F(F32Buf p, uint i) { return F32x4Buf(uint64_t(p) + uint64_t(i) * 4ul).v; }
+void store4F(F32Buf p, uint i, vec4 x) { F32x4Buf(uint64_t(p) + uint64_t(i) * 4ul).v = x; }
+
+uint bf16Bits(float x) {
+    uint b = floatBitsToUint(x);
+    bool isNan = (b & 0x7fffffffu) > 0x7f800000u;
+    return isNan ? ((b >> 16) | 0x40u) : ((b + 0x7fffu + ((b >> 16) & 1u)) >> 16);
+}
+
+float bf16Value(uint bits) { return uintBitsToFloat(bits << 16); }
+
+// Round to nearest even from the fp32 bits: packHalf2x16 leaves the rounding to the driver.
+uint f16Bits(float x) {
+    uint b = floatBitsToUint(x);
+    uint sign = (b >> 16) & 0x8000u;
+    uint a = b & 0x7fffffffu;
+    if (a > 0x7f800000u) return sign | 0x7e00u;
+    if (a >= 0x477ff000u) return sign | 0x7c00u;
+    if (a < 0x38800000u) {                                 // subnormal: add the magic number that aligns the last place
+        float m = uintBitsToFloat(a) + 0.5;
+        return sign | (floatBitsToUint(m) - floatBitsToUint(0.5));
+    }
+    return sign | ((a + 0xfffu + ((a >> 13) & 1u) - 0x38000000u) >> 13);
+}
+
+float f16Value(uint bits) { return unpackHalf2x16(bits).x; }
+
+#if defined(T_f16) || defined(T_bf16)
+#ifdef T_f16
+#define TO_BITS f16Bits
+#define FROM_BITS f16Value
+#else
+#define TO_BITS bf16Bits
+#define FROM_BITS bf16Value
+#endif
+#define TBuf U16Buf
+#define T_SIZE 2
+float loadT(TBuf p, uint i) { return FROM_BITS(uint(p.v[i])); }
+void storeT(TBuf p, uint i, float x) { p.v[i] = uint16_t(TO_BITS(x)); }
+vec4 unpack4(uvec2 u) { return vec4(FROM_BITS(u.x & 0xffffu), FROM_BITS(u.x >> 16), FROM_BITS(u.y & 0xffffu), FROM_BITS(u.y >> 16)); }
+uvec2 pack4(vec4 x) { return uvec2(TO_BITS(x.x) | (TO_BITS(x.y) << 16), TO_BITS(x.z) | (TO_BITS(x.w) << 16)); }
+vec4 load4T(TBuf p, uint i) { return unpack4(U16x4Buf(uint64_t(p) + uint64_t(i) * 2ul).v); }
+void store4T(TBuf p, uint i, vec4 x) { U16x4Buf(uint64_t(p) + uint64_t(i) * 2ul).v = pack4(x); }
+TBuf atT(TBuf p, uint64_t n) { return TBuf(uint64_t(p) + n * 2ul); }
+float roundT(float x) { return FROM_BITS(TO_BITS(x)); }
+#elif defined(T_f32)
+#define TBuf F32Buf
+#define T_SIZE 4
+float loadT(TBuf p, uint i) { return p.v[i]; }
+void storeT(TBuf p, uint i, float x) { p.v[i] = x; }
+vec4 load4T(TBuf p, uint i) { return load4F(p, i); }
+void store4T(TBuf p, uint i, vec4 x) { store4F(p, i, x); }
+TBuf atT(TBuf p, uint64_t n) { return atF(p, n); }
+float roundT(float x) { return x; }
+#endif
