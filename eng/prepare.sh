@@ -9,7 +9,9 @@ export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
 # Where ldconfig is, which an unprivileged user's PATH leaves out.
 PATH=$PATH:/usr/sbin:/sbin
 
+# What it takes, and what makes it better: the tests' validation layers, letters for the loss curve.
 readonly distribution_packages=(libvulkan1 mesa-vulkan-drivers glslc)
+readonly recent_packages=("${distribution_packages[@]}" vulkan-validationlayers fonts-dejavu-core libstdc++6)
 
 say() { printf 'fla: %s\n' "$*" >&2; }
 
@@ -97,7 +99,8 @@ install_from_distribution() {
     [[ ${#missing[@]} -gt 0 ]] || return 0
     say "installing ${missing[*]} from the distribution"
     log=$(mktemp)
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null || {
+    # Lists that cannot be renewed may still do; the installation tells.
+    { apt-get update || true; DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null || {
         tail -n 15 "$log" >&2
         die "could not install ${missing[*]}; the whole log is $log"
     }
@@ -156,7 +159,7 @@ prepare() {
         fi
         say "this libstdc++ is too old for TorchSharp's tests, so the tests leave the host (FLA_ENV=host keeps them on it)"
     elif distribution_is_recent; then
-        ! is_root || install_from_distribution "${distribution_packages[@]}" libstdc++6
+        ! is_root || install_from_distribution "${recent_packages[@]}"
         settle_for_the_host
         return 0
     fi
