@@ -9,9 +9,8 @@ export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
 # Where ldconfig is, which an unprivileged user's PATH leaves out.
 PATH=$PATH:/usr/sbin:/sbin
 
-# What it takes, and what makes it better: the tests' validation layers, letters for the loss curve.
-readonly distribution_packages=(libvulkan1 mesa-vulkan-drivers glslc)
-readonly recent_packages=("${distribution_packages[@]}" vulkan-validationlayers fonts-dejavu-core libstdc++6)
+# What a recent distribution has to offer; the last three for the tests, the loss curve's letters, and TorchSharp.
+readonly recent_packages=(libvulkan1 mesa-vulkan-drivers glslc vulkan-validationlayers fonts-dejavu-core libstdc++6)
 
 say() { printf 'fla: %s\n' "$*" >&2; }
 
@@ -59,8 +58,9 @@ has_mesa_gpu() {
     return 1
 }
 
+has_loader() { ldconfig -p | grep 'libvulkan\.so\.1' >/dev/null; }
+
 has_any_driver() {
-    ldconfig -p | grep -q 'libvulkan\.so\.1' || return 1
     compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null || compgen -G '/etc/vulkan/icd.d/*.json' >/dev/null
 }
 
@@ -114,10 +114,14 @@ enter_private_environment() {
 
 # For machines that can have nothing better: what there is, or what the distribution has, and what it costs.
 settle_for_the_host() {
-    if ! has_any_driver || ! command -v "${GLSLC:-glslc}" >/dev/null; then
-        is_root || die "this needs root once (sudo ./fla ...), or these packages: sudo apt-get install ${distribution_packages[*]}"
-        has_apt || die "install a Vulkan driver (Mesa 26 or your GPU's), the Vulkan loader, and glslc (shaderc 2025 or later)"
-        install_from_distribution "${distribution_packages[@]}"
+    local missing=()
+    has_loader || missing+=(libvulkan1)
+    has_any_driver || missing+=(mesa-vulkan-drivers)
+    command -v "${GLSLC:-glslc}" >/dev/null || missing+=(glslc)
+    if [[ ${#missing[@]} -gt 0 ]]; then
+        has_apt || die "install a Vulkan driver (your GPU's, or Mesa 26), the Vulkan loader, and glslc (shaderc 2025 or later)"
+        is_root || die "this needs root once (sudo ./fla ...), or these packages: sudo apt-get install ${missing[*]}"
+        install_from_distribution "${missing[@]}"
     fi
     glslc_is_recent "${GLSLC:-glslc}" || say "this glslc lacks cooperative matrices or bf16: those kernels are left out"
     libstdcxx_is_recent || say "this libstdc++ is too old for TorchSharp's native library: what needs it will not run"
