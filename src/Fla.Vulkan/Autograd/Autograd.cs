@@ -1,0 +1,122 @@
+namespace Fla.Vulkan;
+
+/// <summary>
+/// The tape. Operators record a node with a hand-written backward; a backward pass walks the nodes from the newest to the oldest. Reverse-mode
+/// differentiation of first order: backward functions are not recorded themselves.
+/// </summary>
+public static class Autograd
+{
+    [ThreadStatic]
+    private static bool _isOff;
+
+    /// <summary>False inside <see cref="NoGrad"/> on this thread.</summary>
+    public static bool IsEnabled => !_isOff;
+
+    /// <summary>Nothing is recorded on this thread until the result is disposed.</summary>
+    public static IDisposable NoGrad() => new Mode(off: true);
+
+    /// <summary>Recording is on again on this thread until the result is disposed.</summary>
+    public static IDisposable EnableGrad() => new Mode(off: false);
+
+    /// <summary>True when an operation on these tensors has to be recorded.</summary>
+    public static bool IsRecording(params ReadOnlySpan<Tensor?> inputs)
+    {
+        if (_isOff) return false;
+        foreach (var input in inputs)
+        {
+            if (input is { RequiresGrad: true }) return true;
+        }
+        return false;
+    }
+
+    /// <summary>Records an operation.</summary>
+    /// <param name="name">Its name, for messages.</param>
+    /// <param name="inputs">Tensors that may receive gradients; entries may be null.</param>
+    /// <param name="outputs">Tensors it made; their history becomes this operation.</param>
+    /// <param name="saved">Tensors that backward needs; kept alive until then. Entries may be null.</param>
+    /// <param name="backward">From the gradients of the outputs (null where none flows) to those of the inputs, as fresh tensors.</param>
+    /// <param name="state">Scalars that backward needs.</param>
+    public static void Record(string name, ReadOnlySpan<Tensor?> inputs, ReadOnlySpan<Tensor> outputs, ReadOnlySpan<Tensor?> saved,
+        Func<BackwardContext, Tensor?[], Tensor?[]> backward, object? state = null)
+    {
+        var edges = new GradEdge[inputs.Length];
+        for (var i = 0; i < edges.Length; i++) edges[i] = inputs[i]?.Edge ?? default;
+        foreach (var edge in edges) edge.Node?.Retain();
+        var kept = new Tensor?[saved.Length];
+        var versions = new int[saved.Length];
+        for (var i = 0; i < kept.Length; i++)
+        {
+            kept[i] = saved[i]?.Detach().Own();
+            versions[i] = saved[i]?.Storage.Version ?? 0;
+        }
+        var shapes = new (DType, int[])[outputs.Length];
+        for (var i = 0; i < shapes.Length; i++) shapes[i] = (outputs[i].DType, outputs[i].Shape.ToArray());
+        var node = new GradNode { Name = name, Inputs = edges, Saved = kept, SavedVersions = versions, Outputs = shapes, Backward = backward, State = state };
+        for (var i = 0; i < outputs.Length; i++) outputs[i].AttachTo(node, i);
+    }
+
+    /// <summary>Runs the tape backwards from a tensor and adds the gradients to its leaves' <see cref="Tensor.Grad"/>.</summary>
+    /// <param name="output">Where to begin.</param>
+    /// <param name="gradient">Gradient of the output, of its shape; null means 1 and needs a scalar.</param>
+    /// <exception cref="AutogradException">The output has no history, its history was used before, or a saved tensor was overwritten since.</exception>
+    public static void Backward(Tensor output, Tensor? gradient = null) => Backward([output], [gradient]);
+
+    /// <summary>As the other form, from several tensors at once.</summary>
+    public static void Backward(ReadOnlySpan<Tensor> outputs, ReadOnlySpan<Tensor?> gradients)
+    {
+        using var scope = new TensorScope();
+        using var noGrad = NoGrad();
+        using var run = new BackwardRun();
+        for (var i = 0; i < outputs.Length; i++)
+        {
+            var output = outputs[i];
+            if (!output.RequiresGrad) throw new AutogradException($"{output.Describe()} does not depend on anything that requires a gradient");
+            if (gradients[i] is { } given && !given.HasShape(output.Shape)) throw new ShapeException($"the gradient {given.Describe()} does not fit the output {output.Describe()}");
+            if (gradients[i] is null && output.Count != 1) throw new AutogradException($"{output.Describe()} is no scalar: give its gradient");
+            run.Add(output.Edge, gradients[i]?.Detach() ?? Tensor.Full(output.Device, output.DType, 1, output.Shape));
+        }
+        run.Walk();
+    }
+
+    /// <summary>
+    /// Runs a function without keeping its intermediates; backward runs it again (gradient checkpointing, Chen et al. 2016). The function must be deterministic.
+    /// </summary>
+    /// <param name="function">From the inputs to the outputs; parameters it uses may be captured and receive gradients.</param>
+    /// <param name="inputs">Tensors through which gradients flow back.</param>
+    /// <returns>The outputs.</returns>
+    public static Tensor[] Checkpoint(Func<Tensor[], Tensor[]> function, params Tensor[] inputs)
+    {
+        if (_isOff) return function(inputs);
+        Tensor[] outputs;
+        using (var scope = new TensorScope())
+        using (NoGrad())
+        {
+            outputs = function(inputs).Select(o => inputs.Contains(o) ? o.Detach() : o).Select(scope.Keep).ToArray();
+        }
+        Record("checkpoint", inputs, outputs, inputs, (ctx, dy) =>
+        {
+            using var scope = new TensorScope();
+            using var grad = EnableGrad();
+            var leaves = new Tensor[inputs.Length];
+            for (var i = 0; i < leaves.Length; i++)
+            {
+                leaves[i] = ctx.Saved(i)!.Detach();
+                leaves[i].RequiresGrad = ctx.Needs(i);
+            }
+            var again = function(leaves);
+            var used = Enumerable.Range(0, again.Length).Where(i => dy[i] != null && again[i].RequiresGrad).ToArray();
+            if (used.Length > 0) Backward(used.Select(i => again[i]).ToArray(), used.Select(i => dy[i]).ToArray());
+            return leaves.Select(l => l.Grad is { } g ? scope.Keep(g.Detach()) : null).ToArray();
+        });
+        return outputs;
+    }
+
+    private sealed class Mode : IDisposable
+    {
+        private readonly bool _before = _isOff;
+
+        public Mode(bool off) => _isOff = off;
+
+        public void Dispose() => _isOff = _before;
+    }
+}

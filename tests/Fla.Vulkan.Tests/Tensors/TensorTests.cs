@@ -1,0 +1,103 @@
+using Fla.Testing;
+using NUnit.Framework;
+
+namespace Fla.Vulkan.Tests.Tensors;
+
+public sealed class TensorTests(TestDevice device) : DeviceTests(device)
+{
+    private static readonly float[] Values = [0, 1, -1.5f, 3.14159f, 65504, 1e-7f, 6.1e-5f, float.PositiveInfinity, -0.333333f];
+
+    [TestCase(DType.Float32)]
+    [TestCase(DType.Float16)]
+    [TestCase(DType.BFloat16)]
+    public void ValuesComeBackRoundedToNearestEven(DType type)
+    {
+        var onHost = Make(Values, [9], type).ToSingle();
+        var onDevice = Make(Values, [9]).To(type).ToSingle();
+        Assert.That(onDevice, Is.EqualTo(onHost));
+        if (type == DType.Float16) Assert.That(onHost, Is.EqualTo(Values.Select(v => (float)(Half)v)));
+    }
+
+    [Test]
+    public void EveryHalfSurvivesTheDevice()
+    {
+        var bits = Enumerable.Range(0, 65536).Select(i => (ushort)i).Where(b => !Half.IsNaN(BitConverter.UInt16BitsToHalf(b))).ToArray();
+        var values = bits.Select(b => (float)BitConverter.UInt16BitsToHalf(b)).ToArray();
+        var wide = Make(values, [values.Length], DType.Float16).To(DType.Float32);
+        Assert.That(wide.ToSingle(), Is.EqualTo(values));
+        Assert.That(wide.To(DType.Float16).ToSingle(), Is.EqualTo(values));
+    }
+
+    [Test]
+    public void RoundingMatchesTheHostForRandomBits()
+    {
+        var random = new Random(1);
+        var values = Enumerable.Range(0, 20000).Select(_ => BitConverter.Int32BitsToSingle(random.Next())).Where(float.IsFinite).ToArray();
+        foreach (var type in new[] { DType.Float16, DType.BFloat16 })
+        {
+            Assert.That(Make(values, [values.Length]).To(type).ToBytes(), Is.EqualTo(Make(values, [values.Length], type).ToBytes()), type.ToString());
+        }
+    }
+
+    // 20 MB goes through staging in pieces, 60 MB straight from host memory where the driver can.
+    [TestCase(5_000_000)]
+    [TestCase(15_000_001)]
+    public void LargeTensorsCrossWhole(int count)
+    {
+        var values = Enumerable.Range(0, count).Select(i => (float)i).ToArray();
+        Assert.That(Make(values, [count]).ToSingle().AsSpan().SequenceEqual(values));
+    }
+
+    [Test]
+    public void ViewsAndRowsShareMemory()
+    {
+        var x = Make([1, 2, 3, 4, 5, 6], [3, 2]);
+        x.Narrow(1, 1).Fill(9);
+        Assert.That(x.View(2, -1).ToSingle(), Is.EqualTo(new float[] { 1, 2, 9, 9, 5, 6 }));
+        Assert.That(x.View(-1).Rank, Is.EqualTo(1));
+        Assert.That(() => x.View(4, 2), Throws.TypeOf<ShapeException>());
+        Assert.That(() => x.Narrow(2, 2), Throws.TypeOf<ShapeException>());
+    }
+
+    [Test]
+    public void ADisposedTensorSaysSo()
+    {
+        var x = Make([1], [1]);
+        x.Dispose();
+        Assert.That(() => x.ToSingle(), Throws.TypeOf<ObjectDisposedException>());
+        Assert.That(() => x.Address, Throws.TypeOf<ObjectDisposedException>());
+    }
+
+    [Test]
+    public void ScopesDisposeWhatWasNotKept()
+    {
+        Tensor kept, lost;
+        using (var scope = Device.Scope())
+        {
+            lost = Make([1], [1]);
+            kept = scope.Keep(Make([2], [1]));
+        }
+        Assert.That(lost.IsDisposed);
+        Assert.That(kept.ToSingle(), Is.EqualTo(new float[] { 2 }));
+    }
+
+    [Test]
+    public void WrongUseIsATypedError()
+    {
+        Assert.That(() => Make([1, 2], [3]), Throws.TypeOf<ShapeException>());
+        Assert.That(() => Tensor.Empty(Device, DType.Float32, -1), Throws.TypeOf<ShapeException>());
+        Assert.That(() => Tensor.Empty(Device, DType.Float32, int.MaxValue, int.MaxValue, int.MaxValue), Throws.TypeOf<ShapeException>());
+        Assert.That(() => Tensor.FromInt32(Device, [1], 1).ToSingle(), Throws.TypeOf<DTypeException>());
+        Assert.That(() => Tensor.FromInt32(Device, [1], 1).Fill(1), Throws.TypeOf<DTypeException>());
+        Assert.That(() => Tensor.Empty(Device, DType.Float32, 1 << 30, 1 << 10), Throws.TypeOf<GpuOutOfMemoryException>());
+    }
+
+    [Test]
+    public void EmptyTensorsWork()
+    {
+        var x = Tensor.Zeros(Device, DType.Float32, 0, 4);
+        x.Fill(1);
+        Assert.That(x.ToSingle(), Is.Empty);
+        Assert.That(x.To(DType.Float16).Count, Is.Zero);
+    }
+}
