@@ -24,7 +24,7 @@ is_root() { [[ $(id -u) == 0 ]]; }
 find_dotnet() {
     local folder
     for folder in "" "${DOTNET_ROOT:-}" "${HOME:-}/.dotnet" /usr/share/dotnet /usr/lib/dotnet /usr/local/share/dotnet; do
-        "${folder:+$folder/}dotnet" --list-sdks 2>/dev/null | grep -qE '^(1[0-9]|[2-9][0-9])\.' || continue
+        "${folder:+$folder/}dotnet" --list-sdks 2>/dev/null | grep -E '^(1[0-9]|[2-9][0-9])\.' >/dev/null || continue
         [[ -z $folder ]] || export PATH="$folder:$PATH" DOTNET_ROOT="$folder"
         return 0
     done
@@ -94,7 +94,7 @@ has_apt() { command -v apt-get >/dev/null; }
 install_from_distribution() {
     local package missing=() log
     for package in "$@"; do
-        dpkg -s "$package" 2>/dev/null | grep -q '^Status: install ok installed' || missing+=("$package")
+        dpkg -s "$package" 2>/dev/null | grep '^Status: install ok installed' >/dev/null || missing+=("$package")
     done
     [[ ${#missing[@]} -gt 0 ]] || return 0
     say "installing ${missing[*]} from the distribution"
