@@ -72,13 +72,15 @@ void finish(uint64_t base, uint r, uint c, vec4 x) {
         storeTail4F(atF(F32Buf(uint64_t(args.c)), row), c, left, x);
         return;
     }
+    // CPU drivers may run both sides of a branch: no load goes through a null pointer.
+    TBuf bias = isNull(args.bias) ? args.c : args.bias, d = isNull(args.d) ? args.c : args.d;
     x *= args.alpha;
-    if (!isNull(args.bias)) x += loadTail4T(args.bias, c, left);
+    if (!isNull(args.bias)) x += loadTail4T(bias, c, left);
     if (OUT_F32) {
-        if (!isNull(args.d)) x += args.beta * loadTail4F(atF(F32Buf(uint64_t(args.d)), row), c, left);
+        if (!isNull(args.d)) x += args.beta * loadTail4F(atF(F32Buf(uint64_t(d)), row), c, left);
         storeTail4F(atF(F32Buf(uint64_t(args.c)), row), c, left, x);
     } else {
-        if (!isNull(args.d)) x += args.beta * loadTail4T(atT(args.d, row), c, left);
+        if (!isNull(args.d)) x += args.beta * loadTail4T(atT(d, row), c, left);
         storeTail4T(atT(args.c, row), c, left, x);
     }
 }
