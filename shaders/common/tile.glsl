@@ -85,7 +85,12 @@ uint tileTrip(uint n) { return TILE_CPU ? n + (gl_NumWorkGroups.x >> 31) : n; }
 struct Tile { uint at; uint stride; bool transposed; };
 Tile T(Tile t) { return Tile(t.at, t.stride, !t.transposed); }
 
-shared TileQuad tilePool[TILE_QUADS];
+// Cooperative matrices are loaded fast only from rows known to be 16 bytes aligned: their pool is of octs, two quads each.
+#ifdef MM_coopmat
+shared uvec4 tilePool[(TILE_QUADS + 1) / 2];
+#else
+shared vec4 tilePool[TILE_QUADS];
+#endif
 shared float tileVector[TILE_VECTOR];
 
 #if defined(MM_coopmat) && defined(T_f16)
@@ -95,9 +100,15 @@ uvec2 tilePack(vec4 x) { return pack4(x); }
 #endif
 
 #ifdef MM_coopmat
-void tilePut(Tile t, uint r, uint c, vec4 x) { tilePool[t.at + r * t.stride + c / 4] = tilePack(x); }
-void tilePut(Tile t, uint r, uint c, uvec2 bits) { tilePool[t.at + r * t.stride + c / 4] = bits; }
-vec4 tileGet(Tile t, uint r, uint c) { return unpack4(tilePool[t.at + r * t.stride + c / 4]); }
+uvec2 tilePack(uvec2 bits) { return bits; }
+void tilePutAt(uint i, uvec2 bits) {
+    tilePool[i >> 1][(i & 1) * 2] = bits.x;
+    tilePool[i >> 1][(i & 1) * 2 + 1] = bits.y;
+}
+uvec2 tileGetAt(uint i) { return (i & 1) == 0 ? tilePool[i >> 1].xy : tilePool[i >> 1].zw; }
+void tilePut(Tile t, uint r, uint c, vec4 x) { tilePutAt(t.at + r * t.stride + c / 4, tilePack(x)); }
+void tilePut(Tile t, uint r, uint c, uvec2 bits) { tilePutAt(t.at + r * t.stride + c / 4, bits); }
+vec4 tileGet(Tile t, uint r, uint c) { return unpack4(tileGetAt(t.at + r * t.stride + c / 4)); }
 #else
 void tilePut(Tile t, uint r, uint c, vec4 x) { tilePool[t.at + r * t.stride + c / 4] = x; }
 #ifndef T_f32
@@ -142,11 +153,21 @@ void storeTail4F(F32Buf p, uint i, int left, vec4 x) {
     else for (int e = 0; e < min(left, 4); e++) p.v[i + e] = x[e];
 }
 
+#ifdef MM_coopmat
+#define TILE_STAGE(tile, rows, cols, r, c, quad) \
+    [[unroll]] for (uint tileI = gl_LocalInvocationIndex; tileI < tileTrip((rows) * ((cols) / 8)); tileI += gl_WorkGroupSize.x) { \
+        uint r = tileI / ((cols) / 8); uint tileC = tileI % ((cols) / 8) * 8; uvec4 tileO; \
+        { uint c = tileC; tileO.xy = tilePack(quad); } \
+        { uint c = tileC + 4; tileO.zw = tilePack(quad); } \
+        tilePool[(tile.at + r * tile.stride + tileC / 4) >> 1] = tileO; \
+    }
+#else
 #define TILE_STAGE(tile, rows, cols, r, c, quad) \
     [[unroll]] for (uint tileI = gl_LocalInvocationIndex; tileI < tileTrip((rows) * ((cols) / 4)); tileI += gl_WorkGroupSize.x) { \
         uint r = tileI / ((cols) / 4); uint c = tileI % ((cols) / 4) * 4; \
         tilePut(tile, r, c, quad); \
     }
+#endif
 
 #ifdef MM_coopmat
 #include "common/tile_coopmat.glsl"

@@ -68,13 +68,13 @@ void mma(inout Acc acc, Tile a, Tile b, uint k) {
     [[unroll]] for (uint l = 0; l < tileTrip(k); l += FRAG_K) {
         FragA fa[PER_M];
         [[unroll]] for (uint i = 0; i < PER_M; i++) {
-            if (a.transposed) coopMatLoad(fa[i], tilePool, a.at + l * a.stride + accRow(i) / 4, a.stride, gl_CooperativeMatrixLayoutColumnMajor);
-            else coopMatLoad(fa[i], tilePool, a.at + accRow(i) * a.stride + l / 4, a.stride, gl_CooperativeMatrixLayoutRowMajor);
+            if (a.transposed) coopMatLoad(fa[i], tilePool, (a.at + l * a.stride + accRow(i) / 4) >> 1, a.stride >> 1, gl_CooperativeMatrixLayoutColumnMajor);
+            else coopMatLoad(fa[i], tilePool, (a.at + accRow(i) * a.stride + l / 4) >> 1, a.stride >> 1, gl_CooperativeMatrixLayoutRowMajor);
         }
         [[unroll]] for (uint j = 0; j < PER_N; j++) {
             FragB fb;
-            if (b.transposed) coopMatLoad(fb, tilePool, b.at + accColumn(j) * b.stride + l / 4, b.stride, gl_CooperativeMatrixLayoutColumnMajor);
-            else coopMatLoad(fb, tilePool, b.at + l * b.stride + accColumn(j) / 4, b.stride, gl_CooperativeMatrixLayoutRowMajor);
+            if (b.transposed) coopMatLoad(fb, tilePool, (b.at + accColumn(j) * b.stride + l / 4) >> 1, b.stride >> 1, gl_CooperativeMatrixLayoutColumnMajor);
+            else coopMatLoad(fb, tilePool, (b.at + l * b.stride + accColumn(j) / 4) >> 1, b.stride >> 1, gl_CooperativeMatrixLayoutRowMajor);
             [[unroll]] for (uint i = 0; i < PER_M; i++) acc.f[i * PER_N + j] = coopMatMulAdd(fa[i], fb, acc.f[i * PER_N + j]);
         }
     }
