@@ -33,10 +33,10 @@ public sealed class ActivationsTests(TestDevice device) : NnTests(device)
         var x = Make([-200, -30, -1e-8f, 0, 1e-8f, 30, 200], [7]);
         Assert.Multiple(() =>
         {
-            Assert.That(Activations.Silu(x).ToSingle(), Is.EqualTo(new float[] { 0, -30 * (float)Math.Exp(-30), -5e-9f, 0, 5e-9f, 30, 200 }).Within(1e-5).Percent);
-            Assert.That(Activations.LogSigmoid(x).ToSingle()[5], Is.EqualTo(-Math.Exp(-30)).Within(1e-4).Percent);
+            Assert.That(Activations.Silu(x).ToSingle(), Is.EqualTo(new float[] { 0, -30 * (float)Math.Exp(-30), -5e-9f, 0, 5e-9f, 30, 200 }).Within(1e-3).Percent);
+            Assert.That(Activations.LogSigmoid(x).ToSingle()[5], Is.EqualTo(-Math.Exp(-30)).Within(1e-3).Percent);
             Assert.That(Activations.LogSigmoid(x).ToSingle()[0], Is.EqualTo(-200));
-            Assert.That(Activations.Tanh(x).ToSingle(), Is.EqualTo(new float[] { -1, -1, -1e-8f, 0, 1e-8f, 1, 1 }).Within(1e-5).Percent);
+            Assert.That(Activations.Tanh(x).ToSingle(), Is.EqualTo(new float[] { -1, -1, -1e-8f, 0, 1e-8f, 1, 1 }).Within(1e-3).Percent);
             Assert.That(Activations.Gelu(x).ToSingle(), Is.All.Matches<float>(float.IsFinite));
         });
     }
