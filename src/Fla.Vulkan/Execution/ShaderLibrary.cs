@@ -4,7 +4,7 @@ using System.IO.Compression;
 namespace Fla.Vulkan;
 
 /// <summary>The SPIR-V of every shader variant, embedded when the library was built.</summary>
-internal static class ShaderLibrary
+public static class ShaderLibrary
 {
     private static readonly Lazy<Dictionary<string, byte[]>> Modules = new(Load);
     private static readonly ConcurrentDictionary<string, Spirv> Parsed = new();
@@ -15,13 +15,13 @@ internal static class ShaderLibrary
     /// <summary>Keys of all variants, such as "norm/rms_norm[T=f16]".</summary>
     public static IReadOnlyCollection<string> Keys => Modules.Value.Keys;
 
-    public static bool Has(string key) => Modules.Value.ContainsKey(key);
+    internal static bool Has(string key) => Modules.Value.ContainsKey(key);
 
     /// <exception cref="ShaderException">The build has no such variant.</exception>
-    public static byte[] Code(string key) => Modules.Value.TryGetValue(key, out var code)
+    internal static byte[] Code(string key) => Modules.Value.TryGetValue(key, out var code)
         ? code : throw new ShaderException($"this build has no shader {key}: its glslc may have lacked an extension (see the warning FLA001 of the build)");
 
-    public static Spirv Reflect(string key) => Parsed.GetOrAdd(key, k => new(Code(k), k));
+    internal static Spirv Reflect(string key) => Parsed.GetOrAdd(key, k => new(Code(k), k));
 
     private static Dictionary<string, byte[]> Load()
     {

@@ -1,0 +1,3 @@
+using Fla.Cli;
+
+return FlaTool.Run(args, Terminal.OfProcess());
