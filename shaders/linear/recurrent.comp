@@ -1,8 +1,7 @@
 // RECUR: the additive memory, one token at a time. For each sequence and head, with S a K x V matrix in registers:
-//   S <- decay(S) + writeScale w x^T;  o = scale S^T r
-//           decay(S) = e^g e^gamma diag(e^gk) S diag(e^gv)
+//   S <- decay(S) + writeScale w x^T;  o = scale S^T r;  decay(S) = e^g e^gamma diag(e^gk) S diag(e^gv)
 // With decayAfter the decay comes after the read: a reverse walk then carries the gradient of the state.
-// r, w [tokens, H, K]; x, o [tokens, H, V]; g [tokens, H], gamma [H], gk [tokens, H, K], gv [tokens, H, V]; each may be null.
+// r, w [tokens, H, K]; x, o [tokens, H, V]; g [tokens, H], gamma [H] or a kind (decay.glsl), gk [tokens, H, K], gv [tokens, H, V]; each may be null.
 // h0 and ht [N, H, K, V] fp32 (transposed: [N, H, V, K]); null is zero, or not wanted. They may be the same memory.
 // Forward: r, w, x = q, k, v. Backward is the same walk: dq from (do, v, k) with gk and gv exchanged and the state transposed,
 // dv in reverse with decayAfter from (k, q, do), dk likewise from (v, do, q).
@@ -11,11 +10,12 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common/dtype.glsl"
+#include "linear/decay.glsl"
 #include "linear/sequences.glsl"
 
 layout(push_constant, scalar) uniform Args {
     TBuf r; TBuf w; TBuf x; F32Buf o; F32Buf g; F32Buf gamma; F32Buf gk; F32Buf gv; F32Buf h0; F32Buf ht; I32Buf packed;
-    uint T; uint H; uint K; uint V; uint groups; uint flags; float scale; float writeScale;
+    uint T; uint H; uint K; uint V; uint groups; uint flags; float scale; float writeScale; float decayKind;
 } args;
 
 layout(local_size_x_id = 0) in;
@@ -45,7 +45,7 @@ void main() {
     bool reverse = (args.flags & REVERSE) != 0;
     bool after = (args.flags & DECAY_AFTER) != 0;
     bool transposed = (args.flags & TRANSPOSED) != 0;
-    float headGate = isNull(args.gamma) ? 0.0 : args.gamma.v[head];
+    float headGate = headDecay(args.gamma, args.decayKind, head);
     uint64_t base = (uint64_t(n) * args.H + head) * K * V;
 
     float S[ROWS];

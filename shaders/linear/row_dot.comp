@@ -1,5 +1,6 @@
 // Differences of dot products, in fp32: y[a, c] = sum over b of x[a, b, c] xWeight[a, b, c] - z[a, b, c] zWeight[a, b, c],
-// for arrays [A, width, inner]; z may be null. With inner = 1 the dot products of rows.
+// for arrays [A, width, inner]; without weights
+// xWeight is 1, z may be null. With inner = 1 the dot products of rows.
 // One workgroup has 8 results, 32 threads each.
 // @variants T=f32|f16|bf16
 #version 460
@@ -24,7 +25,8 @@ void main() {
         uint64_t corner = uint64_t(result / args.inner) * args.width * args.inner + result % args.inner;
         for (uint b = lane; b < args.width; b += 32) {
             uint64_t at = corner + uint64_t(b) * args.inner;
-            sum += loadT(atT(args.x, at), 0) * atF(args.xWeight, at).v[0];
+            float x = loadT(atT(args.x, at), 0);
+            sum += isNull(args.xWeight) ? x : x * atF(args.xWeight, at).v[0];
             if (!isNull(args.z)) sum -= loadT(atT(args.z, at), 0) * atF(args.zWeight, at).v[0];
         }
     }

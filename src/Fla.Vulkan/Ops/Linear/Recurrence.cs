@@ -12,7 +12,7 @@ internal static class Recurrence
     private static readonly Kernel<Args> Kernel = new("linear/recurrent");
 
     private readonly record struct Args(In R, In W, In X, Out O, In G, In Gamma, In Gk, In Gv, In H0, Out Ht, In Packed,
-        uint T, uint H, uint K, uint V, uint Groups, uint Flags, float Scale, float WriteScale);
+        uint T, uint H, uint K, uint V, uint Groups, uint Flags, float Scale, float WriteScale, float DecayKind);
 
     [Flags]
     private enum Walk : uint
@@ -25,19 +25,19 @@ internal static class Recurrence
         GatesFloat32 = 16,
     }
 
-    /// <summary>Log decays; any may be null. All but gamma have one type: q's or fp32.</summary>
-    internal readonly record struct Gates(Tensor? G, Tensor? Gamma, Tensor? Gk, Tensor? Gv)
+    /// <summary>Log decays; any may be null. The tensors have one type: q's or fp32.</summary>
+    internal readonly record struct Gates(Tensor? G, HeadDecay Decay, Tensor? Gk = null, Tensor? Gv = null)
     {
         public Gates Transposed => this with { Gk = Gv, Gv = Gk };
 
         public DType? Type => (G ?? Gk ?? Gv)?.DType;
 
-        public Gates To(DType type) => new(G?.To(type), Gamma, Gk?.To(type), Gv?.To(type));
+        public Gates To(DType type) => new(G?.To(type), Decay, Gk?.To(type), Gv?.To(type));
 
         public bool HaveOneType(DType type) => (G?.DType ?? type) == type && (Gk?.DType ?? type) == type && (Gv?.DType ?? type) == type;
     }
 
-    private sealed record Saved(LinearShape Shape, float Scale, bool Reverse, bool VFirst);
+    private sealed record Saved(LinearShape Shape, float DecayKind, float Scale, bool Reverse, bool VFirst);
 
     /// <summary>Runs the recurrence and records its gradients.</summary>
     /// <returns>o [B,T,H,V] in q's type, and the final state if it is wanted or <paramref name="finalState"/> is given.</returns>
@@ -63,7 +63,8 @@ internal static class Recurrence
         if (isRecording)
         {
             Autograd.Record("fused_recurrent", [q, k, v, gates.G, gates.Gk, gates.Gv, initialState], ht is null ? [o] : [o, ht],
-                [q, k, v, gates.G, gates.Gk, gates.Gv, initialState, gates.Gamma, ht], Backward, new Saved(shape, scale, reverse, stateVFirst));
+                [q, k, v, gates.G, gates.Gk, gates.Gv, initialState, gates.Decay.Gamma, ht], Backward,
+                new Saved(shape, gates.Decay.Kind, scale, reverse, stateVFirst));
         }
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
     }
@@ -71,9 +72,9 @@ internal static class Recurrence
     private static Tensor?[] Backward(BackwardContext ctx, Tensor?[] dy)
     {
         Tensor q = ctx.Saved(0)!, k = ctx.Saved(1)!, v = ctx.Saved(2)!;
-        var gates = new Gates(ctx.Saved(3), ctx.Saved(7), ctx.Saved(4), ctx.Saved(5));
-        Tensor? h0 = ctx.Saved(6), ht = ctx.Saved(8);
-        var (shape, scale, reverse, vFirst) = ctx.State<Saved>();
+                Tensor? h0 = ctx.Saved(6), ht = ctx.Saved(8);
+        var (shape, kind, scale, reverse, vFirst) = ctx.State<Saved>();
+        var gates = new Gates(ctx.Saved(3), new(ctx.Saved(7), kind), ctx.Saved(4), ctx.Saved(5));
         var dO = dy[0]?.To(q.DType) ?? Tensor.Zeros(q.Device, q.DType, v.Shape);
         var dht = ht is null ? null : dy[1]?.To(DType.Float32);
 
@@ -128,8 +129,8 @@ internal static class Recurrence
         var groups = (long)shape.N * shape.H * ((shape.V + Columns - 1) / Columns);
         uint rows = shape.K switch { <= 64 => 8, <= 128 => 16, _ => 32 };
         Kernel.Launch(r.Device,
-            new(r, w, x, o, gates.G, gates.Gamma, gates.Gk, gates.Gv, h0, ht, shape.Packed?.Starts,
-                (uint)shape.T, (uint)shape.H, (uint)shape.K, (uint)shape.V, (uint)groups, (uint)walk, scale, writeScale),
+            new(r, w, x, o, gates.G, gates.Decay.Gamma, gates.Gk, gates.Gv, h0, ht, shape.Packed?.Starts,
+                (uint)shape.T, (uint)shape.H, (uint)shape.K, (uint)shape.V, (uint)groups, (uint)walk, scale, writeScale, gates.Decay.Kind),
             Grid.Linear(groups), r.DType.Variant(), Columns * Groups, rows);
     }
 }

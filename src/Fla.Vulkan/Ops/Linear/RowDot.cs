@@ -9,8 +9,8 @@ internal static class RowDot
 
     private readonly record struct Args(In X, In XWeight, In Z, In ZWeight, Out Y, uint Results, uint Width, uint Inner);
 
-    /// <summary>Sums over the middle axis of [outer, width, inner]; weights are fp32. Gives fp32 [outer, inner].</summary>
-    public static Tensor Of(Tensor x, Tensor xWeight, int outer, int width, int inner = 1, Tensor? z = null, Tensor? zWeight = null)
+    /// <summary>Sums over the middle axis of [outer, width, inner]; weights are fp32, none is 1. Gives fp32 [outer, inner].</summary>
+    public static Tensor Of(Tensor x, Tensor? xWeight, int outer, int width, int inner = 1, Tensor? z = null, Tensor? zWeight = null)
     {
         var y = Tensor.Empty(x.Device, DType.Float32, outer, inner);
         Kernel.Launch(x.Device, new(x, xWeight, z, zWeight, y, (uint)(outer * inner), (uint)width, (uint)inner),
