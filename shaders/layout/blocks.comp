@@ -3,7 +3,7 @@
 // @variants T=f32|f16|bf16
 #include "common/dtype.glsl"
 #include "common/anytype.glsl"
-// y[r · yStride + yStart + g · width + i] = scale · x[r · xStride + xStart + i] for r < rows, g < copies, i < width: columns of matrices side by side
+// y[r · yStride + yStart + g · width + i] = x[r · xStride + xStart + i] for r < rows, g < copies, i < width: columns of matrices side by side
 // (copies 1), or rows repeated. Strides, starts and widths in elements.
 layout(push_constant, scalar) uniform Args {
     TBuf x;
@@ -16,7 +16,6 @@ layout(push_constant, scalar) uniform Args {
     uint xStart;
     uint yStart;
     uint wide;
-    float scale;
 } args;
 
 layout(local_size_x_id = 0) in;
@@ -28,7 +27,7 @@ void main() {
     if (item >= uint64_t(args.rows) * pieces) return;
     uint row = uint(item / pieces);
     uint i = uint(item % pieces) * 4;
-    vec4 x = args.scale * rowT(atT(args.x, uint64_t(row) * args.xStride + args.xStart), i, args.width, args.wide != 0);
+    vec4 x = rowT(atT(args.x, uint64_t(row) * args.xStride + args.xStart), i, args.width, args.wide != 0);
     for (uint g = 0; g < args.copies; ++g) {
         storeRowT(atT(args.y, uint64_t(row) * args.yStride + args.yStart + uint64_t(g) * args.width), i, args.width, args.wide != 0, x);
     }
