@@ -51,8 +51,8 @@ void main() {
     TBuf logits = atT(args.logits, uint64_t(row) * width);
     int label = loadIndex(args.labels, args.labelType, row);
     bool isIgnored = label == args.ignored;
-    float given = isNull(args.upstream) ? 1.0 : args.upstream.v[row * args.upstreamStride];
-    float up = isNull(args.divisor) ? given : given / args.divisor.v[0];
+    float given = scalarOr(args.upstream, row * args.upstreamStride, 1.0, uint64_t(args.labels));
+    float up = given / scalarOr(args.divisor, 0, 1.0, uint64_t(args.labels));
 
     // One pass: largest value so far and the sum of exponentials below it.
     float top = LOWEST, sum = 0, total = 0, largest = LOWEST;
@@ -71,7 +71,9 @@ void main() {
     float rowTop = laneMax(top, gl_WorkGroupSize.x);
     sum = laneSum(sum * exp(top - rowTop), gl_WorkGroupSize.x);
     total = laneSum(total, gl_WorkGroupSize.x);
-    float lse = isKnown ? args.lse.v[row] : rowTop + log(sum);
+    float lse = rowTop + log(sum);
+    float known = scalarOr(args.lse, row, lse, uint64_t(args.labels));
+    if (isKnown) lse = known;
     float z = args.square * lse * lse;
     if (args.warp != 0) {
         float rowLargest = laneMax(largest, gl_WorkGroupSize.x);
