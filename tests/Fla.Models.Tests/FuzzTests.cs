@@ -9,10 +9,10 @@ using NUnit.Framework;
 
 namespace Fla.Models.Tests;
 
-/// <summary>The readers of files from strangers, fed with 100,000 damaged files: a result or the typed error, quickly, in little memory.</summary>
+/// <summary>The readers of files from strangers, fed with 100,000 damaged files each: a result or the typed error, quickly, in little memory.</summary>
 public sealed class FuzzTests
 {
-    private const int InputsPerReader = 50_000;
+    private const int InputsPerReader = 100_000;
     private const long MaxBytesPerInput = 4 << 20;
     private static readonly TimeSpan MaxTimePerInput = TimeSpan.FromSeconds(2);
 
@@ -62,6 +62,23 @@ public sealed class FuzzTests
             config.Validate();
             Assert.That(config.MlpWidth, Is.Positive);
             Assert.That(ModelConfig.Parse(config.ToJson()).ToJson(), Is.EqualTo(config.ToJson()));
+        });
+    }
+
+    [Test]
+    public void IndexReaderGivesPlainFileNamesOrATypedError()
+    {
+        byte[][] seeds =
+        [
+            Encoding.UTF8.GetBytes("""{"metadata":{"total_size":12},"weight_map":{"a":"model-00001-of-00002.safetensors","b":"model-00002-of-00002.safetensors"}}"""),
+            Encoding.UTF8.GetBytes("""{"weight_map":{"x":"../y","z":"w"}}"""),
+        ];
+        Run(seeds, repairLength: false, bytes =>
+        {
+            foreach (var shard in ShardIndex.Parse(bytes, "index").Shards)
+            {
+                Assert.That(Path.GetFileName(shard), Is.EqualTo(shard).And.Not.Empty);
+            }
         });
     }
 

@@ -173,6 +173,7 @@ public sealed unsafe partial class ComputeStream : IDisposable
         lock (_device.Gate)
         {
             if (IsCapturing) throw new CaptureException("host data cannot be uploaded during a capture: upload it before, and copy to the same tensor before each replay");
+            if (bytes.Length >= HostImport.Threshold && _device.Features.ExternalMemoryHost && TryUploadInPlace(bytes, target, targetOffset)) return;
             while (bytes.Length > 0)
             {
                 BeginRecording();
@@ -189,12 +190,37 @@ public sealed unsafe partial class ComputeStream : IDisposable
         }
     }
 
+    /// <summary>Copies from the caller's own memory; waits, because that memory is the caller's again afterwards.</summary>
+    private bool TryUploadInPlace(ReadOnlySpan<byte> bytes, Storage target, ulong targetOffset)
+    {
+        fixed (byte* start = bytes)
+        {
+            using var import = HostImport.TryCreate(_device, start, (ulong)bytes.Length);
+            if (import == null) return false;
+            BeginRecording();
+            Touch(target, Access.Write);
+            FlushHazards();
+            var region = new BufferCopy(import.Offset, target.Offset + target.Lead + targetOffset, (ulong)bytes.Length);
+            _api.CmdCopyBuffer(_current, import.Buffer, target.Block.Buffer, 1, &region);
+            Synchronize();
+            return true;
+        }
+    }
+
     /// <summary>Reads bytes of a block back, after everything recorded so far.</summary>
     internal void ReadBytes(MemoryBlock block, ulong offset, Span<byte> bytes)
     {
         lock (_device.Gate)
         {
             if (IsCapturing) throw new CaptureException("nothing can be read back during a capture: read after the replay");
+            if (block.Mapped != null)
+            {
+                BeginRecording();
+                Barrier(WorkStages, AccessFlags2.MemoryWriteBit, PipelineStageFlags2.HostBit, AccessFlags2.HostReadBit);
+                Synchronize();
+                new ReadOnlySpan<byte>(block.Mapped + offset, bytes.Length).CopyTo(bytes);
+                return;
+            }
             while (bytes.Length > 0)
             {
                 BeginRecording();

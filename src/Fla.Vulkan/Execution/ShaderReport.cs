@@ -8,15 +8,18 @@ public sealed record ShaderReport(string Key, string? Error, IReadOnlyList<Pipel
 {
     private const uint Workgroup = 256;
 
-    /// <summary>Keys of all shader variants of this build.</summary>
-    public static IReadOnlyList<string> Keys => ShaderLibrary.Keys.Order(StringComparer.Ordinal).ToList();
+    /// <summary>Keys of the shader variants of this build that a device could run: those with cooperative matrices only where it has them.</summary>
+    public static IReadOnlyList<string> KeysFor(ComputeDevice device) => ShaderLibrary.Keys
+        .Where(k => !k.Contains("MM=coopmat", StringComparison.Ordinal)
+            || device.MatrixShape(k.Contains("T=bf16", StringComparison.Ordinal) ? DType.BFloat16 : DType.Float16) != null)
+        .Order(StringComparer.Ordinal).ToList();
 
     /// <summary>Registers spilled, summed over the figures whose name speaks of spills.</summary>
     public double Spills => Statistics.Where(s => s.Name.Contains("spill", StringComparison.OrdinalIgnoreCase)).Sum(s => s.Value);
 
     /// <summary>Compiles one variant with the specialization constants' defaults, for workgroups of up to 256.</summary>
     /// <param name="device">Whose compiler; without VK_KHR_pipeline_executable_properties there are no statistics.</param>
-    /// <param name="key">One of <see cref="Keys"/>.</param>
+    /// <param name="key">One of <see cref="KeysFor"/>.</param>
     public static ShaderReport Compile(ComputeDevice device, string key)
     {
         try

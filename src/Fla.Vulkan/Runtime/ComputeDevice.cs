@@ -41,7 +41,8 @@ public sealed unsafe partial class ComputeDevice : IDisposable
         Api.GetDeviceQueue(handle, info.QueueFamily, 0, out var queue);
         Queue = queue;
         if (instance.HasDebugUtils) _setName = (delegate* unmanaged<Device, DebugUtilsObjectNameInfoEXT*, Result>)DeviceProc("vkSetDebugUtilsObjectNameEXT");
-        (_memoryType, IsMemoryMapped) = ChooseMemory(MemoryPropertyFlags.DeviceLocalBit);
+        (_memoryType, var isMapped) = ChooseMemory(MemoryPropertyFlags.DeviceLocalBit);
+        IsMemoryMapped = isMapped && !options.Disable.Contains("mapped_memory");
         (_hostMemoryType, _) = ChooseMemory(MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit);
         Memory = new(this);
         Pool = NewPool("tensors");

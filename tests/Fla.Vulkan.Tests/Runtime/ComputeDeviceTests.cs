@@ -69,6 +69,27 @@ public sealed class ComputeDeviceTests
     }
 
     [Test]
+    public void UploadsWorkWithoutHostImport()
+    {
+        using var device = ComputeDevice.Create(NoCache with { Disable = ["external_memory_host", "memory_budget"] });
+        var values = Enumerable.Range(0, 10_000_000).Select(i => (float)i).ToArray();
+        using var x = Tensor.From(device, values, [10_000_000]);
+        Assert.That(x.ToSingle().AsSpan().SequenceEqual(values));
+    }
+
+    [Test]
+    public void ALostDeviceIsATypedErrorAndCanBeDisposed()
+    {
+        var device = ComputeDevice.Create(NoCache);
+        var x = Tensor.Full(device, DType.Float32, 1, 8);
+        device.Synchronize();
+        Assert.That(() => device.Check(Silk.NET.Vulkan.Result.ErrorDeviceLost, "vkQueueSubmit2"),
+            Throws.TypeOf<DeviceLostException>().With.Message.Contains(device.Name));
+        x.Dispose();
+        device.Dispose();
+    }
+
+    [Test]
     public void OutOfMemoryTellsTheNumbersAndTheDeviceGoesOn()
     {
         using var device = ComputeDevice.Create(NoCache with { MemoryLimit = 1 << 20 });
