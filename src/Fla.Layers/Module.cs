@@ -12,6 +12,7 @@ public abstract class Module(ComputeDevice device, DType dtype) : IDisposable
 {
     private readonly List<(string Name, Tensor Tensor)> _parameters = [];
     private readonly List<(string Name, Module Module)> _children = [];
+    private readonly List<(string Name, Tensor Tensor)> _shared = [];
 
     /// <summary>Where the parameters live.</summary>
     public ComputeDevice Device { get; } = device;
@@ -33,6 +34,7 @@ public abstract class Module(ComputeDevice device, DType dtype) : IDisposable
         {
             foreach (var (key, tensor) in child.StateDict()) yield return new($"{name}.{key}", tensor);
         }
+        foreach (var (name, tensor) in _shared) yield return new(name, tensor);
     }
 
     /// <summary>All parameters under their first names, each once.</summary>
@@ -106,6 +108,13 @@ public abstract class Module(ComputeDevice device, DType dtype) : IDisposable
         tensor.RequiresGrad = true;
         _parameters.Add((name, tensor));
         return tensor;
+    }
+
+    /// <summary>Gives a parameter of a module below a second name in the state dict.</summary>
+    protected Tensor AddShared(string name, Tensor parameter)
+    {
+        _shared.Add((name, parameter));
+        return parameter;
     }
 
     /// <summary>Registers a child; null, for an optional one, is passed through.</summary>
