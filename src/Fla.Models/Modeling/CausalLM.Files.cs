@@ -9,7 +9,6 @@ public sealed partial class CausalLM
     private const string BasePrefix = "model.";
     private const string EmbeddingKey = "model.embeddings.weight";
     private const string HeadKey = "lm_head.weight";
-    private const int NamedKeys = 8;
 
     /// <summary>Loads a model folder (config.json, model.safetensors or shards), in evaluation mode.</summary>
     /// <param name="folder">The folder.</param>
@@ -26,10 +25,10 @@ public sealed partial class CausalLM
         var prefix = !checkpoint.Contains(EmbeddingKey) && checkpoint.Contains(EmbeddingKey[BasePrefix.Length..]) ? BasePrefix : "";
         CheckSizes(checkpoint, config, prefix);
         var isTied = config.TieWordEmbeddings && (!checkpoint.Contains(HeadKey) || HoldsEmbedding(checkpoint, HeadKey, EmbeddingKey[prefix.Length..]));
-        var model = new CausalLM(device, config, dtype ?? TypeOf(checkpoint.Info(EmbeddingKey[prefix.Length..])), isTied);
+        var model = new CausalLM(device, config, dtype ?? WeightLoader.TypeOf(checkpoint.Info(EmbeddingKey[prefix.Length..])), isTied);
         try
         {
-            model.Load(checkpoint, prefix);
+            WeightLoader.Load(model, checkpoint, prefix);
             return model;
         }
         catch
@@ -67,66 +66,14 @@ public sealed partial class CausalLM
         }
     }
 
-    private void Load(Checkpoint checkpoint, string prefix)
-    {
-        var parameters = StateDict().GroupBy(entry => entry.Value, entry => FileKey(entry.Key), ReferenceEqualityComparer.Instance);
-        var known = new HashSet<string>(StringComparer.Ordinal);
-        var missing = new List<string>();
-        var sources = new List<(Tensor Parameter, string Key)>();
-        foreach (var group in parameters)
-        {
-            known.UnionWith(group);
-            var parameter = (Tensor)group.Key!;
-            if (group.FirstOrDefault(checkpoint.Contains) is { } key) sources.Add((parameter, key));
-            else missing.Add(group.First());
-        }
-        var extra = checkpoint.Tensors.Keys.Where(key => !known.Contains(key)).Order(StringComparer.Ordinal).ToList();
-        if (missing.Count + extra.Count > 0)
-        {
-            string[] problems = [.. Say("missing", missing), .. Say("not part of the model", extra)];
-            throw new CheckpointException(string.Join("; ", problems), checkpoint.Location, missing.Concat(extra).First());
-        }
-        foreach (var (parameter, key) in sources) CheckShape(checkpoint, key, parameter.Shape);
-        foreach (var (parameter, key) in sources)
-        {
-            if (TypeOf(checkpoint.Info(key)) == parameter.DType && checkpoint.Info(key).Type != StoredType.Float64) parameter.WriteBytes(checkpoint.ReadBytes(key));
-            else parameter.Write(checkpoint.ReadSingle(key));
-        }
-
-        string FileKey(string key) => key.StartsWith(prefix, StringComparison.Ordinal) ? key[prefix.Length..] : key;
-
-        static IEnumerable<string> Say(string what, List<string> keys)
-        {
-            if (keys.Count > 0) yield return $"{keys.Count} {what}: {string.Join(", ", keys.Take(NamedKeys))}{(keys.Count > NamedKeys ? ", ..." : "")}";
-        }
-    }
-
     /// <summary>Refuses, before memory is asked for, a configuration whose main sizes the file contradicts.</summary>
     private static void CheckSizes(Checkpoint checkpoint, ModelConfig config, string prefix)
     {
-        CheckShape(checkpoint, EmbeddingKey[prefix.Length..], [config.VocabSize, config.HiddenSize]);
-        CheckShape(checkpoint, $"model.layers.{config.NumHiddenLayers - 1}.attn_norm.weight"[prefix.Length..], [config.HiddenSize]);
-        CheckShape(checkpoint, "model.layers.0.mlp.gate_proj.weight"[prefix.Length..], [config.MlpWidth, config.HiddenSize]);
-    }
-
-    private static void CheckShape(Checkpoint checkpoint, string key, ReadOnlySpan<int> expected)
-    {
-        var info = checkpoint.Info(key);
-        var shape = Array.ConvertAll(expected.ToArray(), size => (long)size);
-        if (!info.Shape.SequenceEqual(shape))
-        {
-            throw new CheckpointException($"has the shape [{string.Join(", ", info.Shape)}], the configuration needs [{string.Join(", ", shape)}]", checkpoint.Location, key);
-        }
-        if (!info.Type.IsFloatingPoint()) throw new CheckpointException($"is {info.Type.Tag()}, not a floating-point type", checkpoint.Location, key);
+        WeightLoader.CheckShape(checkpoint, EmbeddingKey[prefix.Length..], [config.VocabSize, config.HiddenSize]);
+        WeightLoader.CheckShape(checkpoint, $"model.layers.{config.NumHiddenLayers - 1}.attn_norm.weight"[prefix.Length..], [config.HiddenSize]);
+        WeightLoader.CheckShape(checkpoint, "model.layers.0.mlp.gate_proj.weight"[prefix.Length..], [config.MlpWidth, config.HiddenSize]);
     }
 
     private static bool HoldsEmbedding(Checkpoint checkpoint, string head, string embedding) =>
         checkpoint.Info(head).Type == checkpoint.Info(embedding).Type && checkpoint.ReadBytes(head).AsSpan().SequenceEqual(checkpoint.ReadBytes(embedding));
-
-    private static DType TypeOf(TensorInfo info) => info.Type switch
-    {
-        StoredType.Float16 => DType.Float16,
-        StoredType.BFloat16 => DType.BFloat16,
-        _ => DType.Float32,
-    };
 }
