@@ -28,6 +28,7 @@ internal static class FlaTool
     {
         var root = new RootCommand("Linear attention on any Vulkan device: information, a demo, checks of checkpoints, generation.") { DeviceOption };
         root.Add(InfoCommand.Create(terminal));
+        root.Add(ShadersCommand.Create(terminal));
         var parsed = root.Parse(args);
         var configuration = new InvocationConfiguration
         {

@@ -20,7 +20,7 @@ public sealed record TestDevice(string Name, DeviceOptions Options)
 /// <summary>The ways in which this machine's device can be opened.</summary>
 public static class TestDevices
 {
-    /// <summary>Plain arithmetic over poisoned memory between sentinels, and, where the driver has them, cooperative matrices.</summary>
+    /// <summary>Plain arithmetic over poisoned memory between sentinels, all copies through staging, and, where the driver has them, cooperative matrices.</summary>
     public static IReadOnlyList<TestDevice> All { get; } = Find();
 
     private static List<TestDevice> Find()
@@ -28,7 +28,7 @@ public static class TestDevices
         var environment = DeviceOptions.FromEnvironment();
         var devices = new List<TestDevice>
         {
-            new("plain", environment with { Disable = [.. environment.Disable, "cooperative_matrix"], PoisonMemory = true }),
+            new("plain", environment with { Disable = [.. environment.Disable, "cooperative_matrix", "mapped_memory"], PoisonMemory = true }),
         };
         using var probe = ComputeDevice.Create(environment);
         if (probe.MatrixShape(DType.Float16) != null || probe.MatrixShape(DType.BFloat16) != null) devices.Add(new("coopmat", environment));

@@ -10,7 +10,7 @@ internal static class InfoCommand
     private static readonly (string Name, string Meaning)[] Switches =
     [
         ("FLA_DEVICE", "device: index, cpu, discrete, integrated, or part of the name"),
-        ("FLA_DISABLE", "features to leave unused: cooperative_matrix, bfloat16_matrix, float16, memory_budget, external_memory_host"),
+        ("FLA_DISABLE", "features to leave unused: cooperative_matrix, bfloat16_matrix, float16, memory_budget, external_memory_host, mapped_memory"),
         ("FLA_POISON", "1: fresh memory is NaN, allocations stand between sentinels"),
         ("FLA_VALIDATION", "1: the Vulkan validation layers"),
         ("FLA_PIPELINE_CACHE", "folder of the pipeline cache; empty: none"),

@@ -16,7 +16,8 @@ internal sealed class SafetensorsHeader
     /// <summary>Bytes of the length in front of the JSON.</summary>
     public const int PrefixLength = sizeof(ulong);
 
-    private const string MetadataKey = "__metadata__";
+    /// <summary>The key that holds a map of strings and not a tensor.</summary>
+    public const string MetadataKey = "__metadata__";
 
     private readonly Dictionary<string, TensorInfo> _tensors = new(StringComparer.Ordinal);
     private readonly Dictionary<string, string> _metadata = new(StringComparer.Ordinal);

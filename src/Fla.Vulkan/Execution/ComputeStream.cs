@@ -17,7 +17,7 @@ public sealed unsafe partial class ComputeStream : IDisposable
     private readonly ComputeDevice _device;
     private readonly Vk _api;
     private readonly CommandPool _commands;
-    private readonly Silk.NET.Vulkan.Semaphore _timeline;
+    private Silk.NET.Vulkan.Semaphore _timeline;
     private readonly Queue<(CommandBuffer Commands, ulong Value)> _inFlight = new();
     private readonly Stack<CommandBuffer> _idle = new();
     private readonly HazardTracker _hazards = new();
@@ -39,11 +39,6 @@ public sealed unsafe partial class ComputeStream : IDisposable
         CommandPool commands;
         device.Check(_api.CreateCommandPool(device.Handle, &pool, null, &commands), "vkCreateCommandPool");
         _commands = commands;
-        var type = new SemaphoreTypeCreateInfo { SType = StructureType.SemaphoreTypeCreateInfo, SemaphoreType = SemaphoreType.Timeline };
-        var semaphore = new SemaphoreCreateInfo { SType = StructureType.SemaphoreCreateInfo, PNext = &type };
-        Silk.NET.Vulkan.Semaphore timeline;
-        device.Check(_api.CreateSemaphore(device.Handle, &semaphore, null, &timeline), "vkCreateSemaphore");
-        _timeline = timeline;
         _staging = new(device);
     }
 
@@ -92,7 +87,7 @@ public sealed unsafe partial class ComputeStream : IDisposable
         foreach (var graph in _graphs.ToList()) graph.Dispose();
         DisposeProfiler();
         _staging.Dispose();
-        _api.DestroySemaphore(_device.Handle, _timeline, null);
+        if (_timeline.Handle != 0) _api.DestroySemaphore(_device.Handle, _timeline, null);
         _api.DestroyCommandPool(_device.Handle, _commands, null);
     }
 
@@ -178,6 +173,7 @@ public sealed unsafe partial class ComputeStream : IDisposable
         lock (_device.Gate)
         {
             if (IsCapturing) throw new CaptureException("host data cannot be uploaded during a capture: upload it before, and copy to the same tensor before each replay");
+            if (bytes.Length >= HostImport.Threshold && _device.Features.ExternalMemoryHost && TryUploadInPlace(bytes, target, targetOffset)) return;
             while (bytes.Length > 0)
             {
                 BeginRecording();
@@ -194,12 +190,37 @@ public sealed unsafe partial class ComputeStream : IDisposable
         }
     }
 
+    /// <summary>Copies from the caller's own memory; waits, because that memory is the caller's again afterwards.</summary>
+    private bool TryUploadInPlace(ReadOnlySpan<byte> bytes, Storage target, ulong targetOffset)
+    {
+        fixed (byte* start = bytes)
+        {
+            using var import = HostImport.TryCreate(_device, start, (ulong)bytes.Length);
+            if (import == null) return false;
+            BeginRecording();
+            Touch(target, Access.Write);
+            FlushHazards();
+            var region = new BufferCopy(import.Offset, target.Offset + target.Lead + targetOffset, (ulong)bytes.Length);
+            _api.CmdCopyBuffer(_current, import.Buffer, target.Block.Buffer, 1, &region);
+            Synchronize();
+            return true;
+        }
+    }
+
     /// <summary>Reads bytes of a block back, after everything recorded so far.</summary>
     internal void ReadBytes(MemoryBlock block, ulong offset, Span<byte> bytes)
     {
         lock (_device.Gate)
         {
             if (IsCapturing) throw new CaptureException("nothing can be read back during a capture: read after the replay");
+            if (block.Mapped != null)
+            {
+                BeginRecording();
+                Barrier(WorkStages, AccessFlags2.MemoryWriteBit, PipelineStageFlags2.HostBit, AccessFlags2.HostReadBit);
+                Synchronize();
+                new ReadOnlySpan<byte>(block.Mapped + offset, bytes.Length).CopyTo(bytes);
+                return;
+            }
             while (bytes.Length > 0)
             {
                 BeginRecording();
@@ -277,13 +298,24 @@ public sealed unsafe partial class ComputeStream : IDisposable
         else Flush();
     }
 
+    /// <summary>Made with the first submission: a device that only compiles has no timeline.</summary>
+    private Silk.NET.Vulkan.Semaphore Timeline()
+    {
+        if (_timeline.Handle != 0) return _timeline;
+        var type = new SemaphoreTypeCreateInfo { SType = StructureType.SemaphoreTypeCreateInfo, SemaphoreType = SemaphoreType.Timeline };
+        var info = new SemaphoreCreateInfo { SType = StructureType.SemaphoreCreateInfo, PNext = &type };
+        Silk.NET.Vulkan.Semaphore timeline;
+        _device.Check(_api.CreateSemaphore(_device.Handle, &info, null, &timeline), "vkCreateSemaphore");
+        return _timeline = timeline;
+    }
+
     private void Submit(ReadOnlySpan<CommandBuffer> commands)
     {
         var buffers = stackalloc CommandBufferSubmitInfo[commands.Length];
         for (var i = 0; i < commands.Length; i++) buffers[i] = new() { SType = StructureType.CommandBufferSubmitInfo, CommandBuffer = commands[i] };
         var signal = new SemaphoreSubmitInfo
         {
-            SType = StructureType.SemaphoreSubmitInfo, Semaphore = _timeline, Value = _submitted + 1, StageMask = PipelineStageFlags2.AllCommandsBit,
+            SType = StructureType.SemaphoreSubmitInfo, Semaphore = Timeline(), Value = _submitted + 1, StageMask = PipelineStageFlags2.AllCommandsBit,
         };
         var submit = new SubmitInfo2
         {
@@ -298,7 +330,7 @@ public sealed unsafe partial class ComputeStream : IDisposable
     private ulong Poll()
     {
         ulong value;
-        _device.Check(_api.GetSemaphoreCounterValue(_device.Handle, _timeline, &value), "vkGetSemaphoreCounterValue");
+        _device.Check(_api.GetSemaphoreCounterValue(_device.Handle, Timeline(), &value), "vkGetSemaphoreCounterValue");
         Complete(value);
         return value;
     }
@@ -307,7 +339,7 @@ public sealed unsafe partial class ComputeStream : IDisposable
     {
         if (_completed < value)
         {
-            var semaphore = _timeline;
+            var semaphore = Timeline();
             var info = new SemaphoreWaitInfo { SType = StructureType.SemaphoreWaitInfo, SemaphoreCount = 1, PSemaphores = &semaphore, PValues = &value };
             _device.Check(_api.WaitSemaphores(_device.Handle, &info, ulong.MaxValue), "vkWaitSemaphores");
         }

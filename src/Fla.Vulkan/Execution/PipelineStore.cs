@@ -60,13 +60,13 @@ internal sealed unsafe class PipelineStore : IDisposable
         }
     }
 
-    /// <summary>Compiles a variant and reads the driver's figures; the pipeline is destroyed again.</summary>
+    /// <summary>Compiles a variant and reads the driver's figures, none where it does not tell; the pipeline is destroyed again.</summary>
     public IReadOnlyList<PipelineStatistic> Statistics(string key, ReadOnlySpan<uint> spec)
     {
-        if (!_device.Features.PipelineStatistics) throw new DeviceException($"{_device.Name} does not tell about its pipelines");
-        var pipeline = Create(key, spec, string.Join(',', spec.ToArray()), statistics: true);
+        var pipeline = Create(key, spec, string.Join(',', spec.ToArray()), statistics: _device.Features.PipelineStatistics);
         try
         {
+            if (!_device.Features.PipelineStatistics) return [];
             var get = (delegate* unmanaged<Device, PipelineExecutableInfoKHR*, uint*, PipelineExecutableStatisticKHR*, Result>)_device.DeviceProc("vkGetPipelineExecutableStatisticsKHR");
             var info = new PipelineExecutableInfoKHR { SType = StructureType.PipelineExecutableInfoKhr, Pipeline = pipeline.Handle };
             uint count = 0;

@@ -48,6 +48,14 @@ internal sealed class Spirv
     public int SharedMemory(IReadOnlyDictionary<uint, uint> spec) =>
         _variables.Where(v => v.Storage == StorageWorkgroup).Sum(v => SizeOf(_types[v.Type][3], spec));
 
+    /// <summary>Default values of the specialization constants from id 0 to the largest.</summary>
+    public uint[] DefaultSpec()
+    {
+        var spec = new uint[_specIds.Count == 0 ? 0 : _specIds.Values.Max() + 1];
+        foreach (var (id, specId) in _specIds) spec[specId] = Value(id, null);
+        return spec;
+    }
+
     private void Read(uint op, ReadOnlySpan<uint> w)
     {
         switch (op)
@@ -55,7 +63,7 @@ internal sealed class Spirv
             case 71 when w[1] == DecorationSpecId: _specIds[w[0]] = w[2]; break;                                       // OpDecorate
             case 72 when w[2] == DecorationOffset: _offsets[(w[0], w[1])] = (int)w[3]; break;                          // OpMemberDecorate
             case >= 19 and <= 33 or 4456: _types[w[0]] = [op, .. w]; break;                                            // OpType*
-            case 41 or 42 or 43 or 48 or 49 or 50 or 52: _constants[w[1]] = [op, w[0], .. w[2..]]; break;              // Op(Spec)Constant*
+            case >= 41 and <= 44 or >= 48 and <= 52: _constants[w[1]] = [op, w[0], .. w[2..]]; break;              // Op(Spec)Constant*
             case 59: _variables.Add((w[0], w[2])); break;                                                              // OpVariable
         }
     }
@@ -128,6 +136,7 @@ internal sealed class Spirv
         uint A(int i) => Value(args[i], spec);
         return op switch
         {
+            81 => Value(_constants[args[0]][2 + (int)args[1]], spec),                                                   // element of a composite
             124 or 113 or 114 => A(0),                                                                                 // bitcast, convert
             128 => A(0) + A(1),
             130 => A(0) - A(1),

@@ -13,6 +13,8 @@ public sealed unsafe partial class ComputeDevice : IDisposable
     private static readonly List<WeakReference<ComputeDevice>> Open = [];
 
     private readonly VulkanInstance _instance;
+    private readonly uint? _memoryType;
+    private readonly uint? _hostMemoryType;
     private readonly List<MemoryPool> _pools = [];
     private readonly delegate* unmanaged<Device, DebugUtilsObjectNameInfoEXT*, Result> _setName;
 
@@ -39,8 +41,9 @@ public sealed unsafe partial class ComputeDevice : IDisposable
         Api.GetDeviceQueue(handle, info.QueueFamily, 0, out var queue);
         Queue = queue;
         if (instance.HasDebugUtils) _setName = (delegate* unmanaged<Device, DebugUtilsObjectNameInfoEXT*, Result>)DeviceProc("vkSetDebugUtilsObjectNameEXT");
-        (MemoryType, IsMemoryMapped) = ChooseMemory(MemoryPropertyFlags.DeviceLocalBit);
-        (HostMemoryType, _) = ChooseMemory(MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit);
+        (_memoryType, var isMapped) = ChooseMemory(MemoryPropertyFlags.DeviceLocalBit);
+        IsMemoryMapped = isMapped && !options.Disable.Contains("mapped_memory");
+        (_hostMemoryType, _) = ChooseMemory(MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit);
         Memory = new(this);
         Pool = NewPool("tensors");
         Pipelines = new(this);
@@ -99,7 +102,7 @@ public sealed unsafe partial class ComputeDevice : IDisposable
         ? heaps.Where(h => h.DeviceLocal).Select(h => h.Free).DefaultIfEmpty(-1).Max() : -1;
 
     /// <summary>Bytes of the device's largest local heap.</summary>
-    public long TotalMemory => Info.Heaps.Where(h => h.DeviceLocal).Max(h => h.Size);
+    public long TotalMemory => Info.Heaps.Where(h => h.DeviceLocal).Select(h => h.Size).DefaultIfEmpty(0).Max();
 
     /// <summary>Shape of the cooperative matrix used for a storage type, null when the plain path is taken.</summary>
     /// <param name="type">Storage type; f32 always takes the plain path, which loses no precision.</param>
@@ -128,11 +131,11 @@ public sealed unsafe partial class ComputeDevice : IDisposable
 
     internal IReadOnlyList<MemoryPool> Pools => _pools;
 
-    internal uint MemoryType { get; }
+    internal uint MemoryType => _memoryType ?? throw NoMemory();
 
     internal bool IsMemoryMapped { get; }
 
-    internal uint HostMemoryType { get; }
+    internal uint HostMemoryType => _hostMemoryType ?? throw NoMemory();
 
     internal bool IsDisposed { get; private set; }
 
@@ -255,7 +258,8 @@ public sealed unsafe partial class ComputeDevice : IDisposable
         };
     }
 
-    private (uint Type, bool IsMapped) ChooseMemory(MemoryPropertyFlags wanted)
+    /// <summary>Null on a device that only compiles, such as RADV's null hardware.</summary>
+    private (uint? Type, bool IsMapped) ChooseMemory(MemoryPropertyFlags wanted)
     {
         PhysicalDeviceMemoryProperties memory;
         Api.GetPhysicalDeviceMemoryProperties(Info.Handle, &memory);
@@ -265,8 +269,10 @@ public sealed unsafe partial class ComputeDevice : IDisposable
             var isMapped = (flags & MemoryPropertyFlags.HostVisibleBit) != 0 && (flags & MemoryPropertyFlags.HostCoherentBit) != 0;
             if ((flags & wanted) == wanted) return ((uint)i, isMapped);
         }
-        throw new DeviceException($"{Name} has no memory type with {wanted}");
+        return (null, false);
     }
+
+    private DeviceException NoMemory() => new($"{Name} has no memory that this library can use: it can compile shaders, not run them");
 
     private Device CreateHandle()
     {

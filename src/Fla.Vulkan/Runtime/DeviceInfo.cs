@@ -137,7 +137,7 @@ public sealed record DeviceOptions
     /// <summary>"" for the best device, an index, "cpu", "discrete", "integrated", or a part of the name.</summary>
     public string Select { get; init; } = "";
 
-    /// <summary>Features to leave unused: "cooperative_matrix", "bfloat16_matrix", "float16", "memory_budget", "external_memory_host".</summary>
+    /// <summary>Features to leave unused: "cooperative_matrix", "bfloat16_matrix", "float16", "memory_budget", "external_memory_host", "mapped_memory".</summary>
     public IReadOnlyList<string> Disable { get; init; } = [];
 
     /// <summary>Fresh memory is filled with NaN and every allocation stands between sentinels that are checked when it is freed.</summary>

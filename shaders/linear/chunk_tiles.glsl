@@ -1,0 +1,13 @@
+// What the chunk kernels share: tiles of 64 tokens by 64 channels, whatever the chunk length C <= 64 (rows past a chunk's tokens are zero),
+// and reductions in slices of 32, so that two operand tiles and a 64 x 64 tile fit 32 KiB.
+const uint SLICE = 32;
+
+#ifdef T_f32
+vec4 widen(vec4 x) { return x; }
+#else
+vec4 widen(uvec2 bits) { return unpack4(bits); }
+#endif
+
+// Elements c..c+3 of row r of an array of rows of `width`, zero from row `rows` and column `width` on.
+#define rowQuad(p, r, c, width, stride, rows) loadQuad(p, (r) * (stride) + (c), (r) < (rows) ? int(width) - int(c) : 0)
+#define rowQuadF(p, r, c, width, stride, rows) loadTail4F(p, (r) * (stride) + (c), (r) < (rows) ? int(width) - int(c) : 0)

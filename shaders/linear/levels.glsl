@@ -1,0 +1,12 @@
+// The levels of a chunk's pairs (chunk_intra.comp): at level `width` a block of 2 width tokens pairs its upper half (rows) with its lower half.
+bool isUpper(uint r, uint width) { return (r & width) != 0; }
+bool isLevelPair(uint r, uint s, uint width) { return r / (2 * width) == s / (2 * width) && isUpper(r, width) && !isUpper(s, width); }
+
+// First token of the upper half of the block that r lies in.
+uint levelReference(uint r, uint width) { return (r & ~(2 * width - 1)) | width; }
+
+// e^{G_r - rho} for a row, e^{rho - G_r} for a column, rho = G at the reference: never above 1 for decays.
+vec4 levelFactor(F32Buf gates, uint r, uint c, uint width, uint channels, uint stride, uint count) {
+    vec4 difference = rowQuadF(gates, r, c, channels, stride, count) - rowQuadF(gates, levelReference(r, width), c, channels, stride, count);
+    return exp(isUpper(r, width) ? difference : -difference);
+}

@@ -1,0 +1,31 @@
+using System.Text.Json.Nodes;
+
+namespace Fla.Models.Configs;
+
+/// <summary>The families that config.json can name; a new one is one line here.</summary>
+internal static class ModelConfigRegistry
+{
+    /// <summary>The field that names the family.</summary>
+    public const string Field = "model_type";
+
+    private static readonly SortedDictionary<string, Func<ModelConfig>> Families = new(StringComparer.Ordinal)
+    {
+        [GlaConfig.Name] = () => new GlaConfig(),
+        [LinearAttentionConfig.Name] = () => new LinearAttentionConfig(),
+        [RetNetConfig.Name] = () => new RetNetConfig(),
+    };
+
+    /// <summary>A configuration with defaults of the family that a config.json names.</summary>
+    /// <exception cref="ConfigException">No family is named, or one that this library does not have.</exception>
+    public static ModelConfig Create(JsonObject source)
+    {
+        if (source[Field] is not JsonValue value || !value.TryGetValue(out string? name))
+        {
+            throw new ConfigException("is missing or not a string", Field);
+        }
+
+        return Families.TryGetValue(name, out var create)
+            ? create()
+            : throw new ConfigException($"'{(name.Length <= 80 ? name : name[..80])}' is not one of {string.Join(", ", Families.Keys)}", Field);
+    }
+}

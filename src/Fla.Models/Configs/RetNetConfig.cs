@@ -1,0 +1,43 @@
+namespace Fla.Models.Configs;
+
+/// <summary>Configuration of RetNet models (Sun et al., "Retentive Network: A Successor to Transformer for Large Language Models", 2023).</summary>
+public sealed class RetNetConfig : MultiHeadConfig
+{
+    /// <summary>The family's <c>model_type</c>.</summary>
+    public const string Name = "retnet";
+
+    /// <summary>A configuration with fla's defaults.</summary>
+    public RetNetConfig()
+    {
+        HiddenRatio = 2;
+        ExpandV = 2;
+        NumHeads = 8;
+    }
+
+    /// <inheritdoc/>
+    public override string ModelType => Name;
+
+    /// <inheritdoc/>
+    public override string Architecture => "RetNetForCausalLM";
+
+    /// <summary><c>use_short_conv</c>: kept, but fla's blocks do not pass it on, so there never is a convolution.</summary>
+    public bool UseShortConv { get; set; }
+
+    /// <summary><c>conv_size</c>: kept, without effect, as <see cref="UseShortConv"/>.</summary>
+    public int ConvSize { get; set; } = 4;
+
+    /// <summary><c>use_output_gate</c>: whether the normed output is multiplied by a gate.</summary>
+    public bool UseOutputGate { get; set; } = true;
+
+    /// <inheritdoc/>
+    protected override ReadOnlySpan<string> AllowedModes => new[] { "chunk", "fused_recurrent", "fused_chunk", "parallel" };
+
+    /// <inheritdoc/>
+    protected override void Exchange(ConfigFields fields)
+    {
+        base.Exchange(fields);
+        UseShortConv = fields.Bool("use_short_conv", UseShortConv);
+        ConvSize = fields.Int("conv_size", ConvSize, 1, MaxWidth);
+        UseOutputGate = fields.Bool("use_output_gate", UseOutputGate);
+    }
+}

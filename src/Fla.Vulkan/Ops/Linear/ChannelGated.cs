@@ -1,0 +1,71 @@
+namespace Fla.Vulkan.Ops;
+
+/// <summary>The additive memory with one decay a key channel and token, in chunks: CUM, STATE+, AINTRA and OUT-A.</summary>
+internal static class ChannelGated
+{
+    private sealed record Saved(LinearShape Shape, int Chunk, float Scale, bool VFirst);
+
+    /// <summary>Runs it and records its gradients.</summary>
+    public static (Tensor O, Tensor? FinalState) Run(LinearShape shape, int chunk, Tensor q, Tensor k, Tensor v, Tensor g, float scale,
+        Tensor? initialState, bool outputFinalState, bool vFirst)
+    {
+        using var scope = new TensorScope();
+        var cumulative = Cumulative(shape, chunk, g);
+        var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
+        var states = ChunkState.Storage(shape, chunk, q.Device, q.DType);
+        var walk = vFirst ? ChunkState.Walk.InitialVFirst | ChunkState.Walk.FinalVFirst : ChunkState.Walk.Forward;
+        ChunkState.Run(shape, chunk, k, v, new(cumulative, default, IsVector: true), states, walk, initialState, ht, 1);
+        var scores = ChunkIntra.Scores(shape, chunk, shape.K, q, k, cumulative, scale);
+        var o = ChunkOut.GatedRows(shape, chunk, q, v, cumulative, states, scores, ChunkOut.Read.Forward, scale);
+        if (Autograd.IsRecording(q, k, v, g, initialState))
+        {
+            Autograd.Record("chunk_gla", [q, k, v, g, initialState], ht is null ? [o] : [o, ht], [q, k, v, g, initialState, scores], Backward,
+                new Saved(shape, chunk, scale, vFirst));
+        }
+        return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
+    }
+
+    private static Tensor?[] Backward(BackwardContext ctx, Tensor?[] dy)
+    {
+        Tensor q = ctx.Saved(0)!, k = ctx.Saved(1)!, v = ctx.Saved(2)!, g = ctx.Saved(3)!, scores = ctx.Saved(5)!;
+        var h0 = ctx.Saved(4);
+        var (shape, chunk, scale, vFirst) = ctx.State<Saved>();
+        var device = q.Device;
+        var dO = dy[0]?.To(q.DType) ?? Tensor.Zeros(device, q.DType, v.Shape);
+        var dht = dy.Length > 1 ? dy[1]?.To(DType.Float32) : null;
+
+        using var cumulative = Cumulative(shape, chunk, g);
+        var gate = new ChunkGate(cumulative, default, IsVector: true);
+        using var h = ChunkState.Storage(shape, chunk, device, DType.Float32);
+        using var ht = Tensor.Empty(device, DType.Float32, shape.State(false));
+        ChunkState.Run(shape, chunk, k, v, gate, h, vFirst ? ChunkState.Walk.InitialVFirst : 0, h0, ht, 1);
+        using var dh = ChunkState.Storage(shape, chunk, device, DType.Float32);
+        var dh0 = ctx.Needs(4) ? Tensor.EmptyLike(h0!) : null;
+        var back = ChunkState.Walk.Reverse | (vFirst ? ChunkState.Walk.InitialVFirst | ChunkState.Walk.FinalVFirst : 0);
+        ChunkState.Run(shape, chunk, q, dO, gate, dh, back, dht, dh0, scale);
+
+        var dv = ChunkOut.GatedRows(shape, chunk, k, dO, cumulative, dh, scores, ChunkOut.Read.Reverse, 1);
+        using var dScores = ChunkIntra.Scores(shape, chunk, shape.V, dO, v, null, scale);
+        Tensor dq = Tensor.EmptyLike(q, DType.Float32), dk = Tensor.EmptyLike(k, DType.Float32);
+        ChunkIntra.Backward(shape, chunk, q, k, cumulative, dScores, dq, dk);
+        var turned = shape.Transposed;
+        ChunkOut.AddGatedColumns(turned, chunk, dO, cumulative, h, dq, ChunkOut.Read.StateTransposed, scale);
+        ChunkOut.AddGatedColumns(turned, chunk, v, cumulative, dh, dk, ChunkOut.Read.StateTransposed | ChunkOut.Read.Reverse, 1);
+
+        Tensor? dg = null;
+        if (ctx.Needs(3))
+        {
+            using var last = ChunkState.Dot(shape, chunk, h, dh, ht, shape.K, shape.V);
+            dg = Tensor.EmptyLike(g, DType.Float32);
+            ChunkCumsum.Chunks(shape, chunk, new(q, dq, k, dk), shape.H * shape.K, dg, ChunkCumsum.Order.Reverse, last);
+        }
+        return [dq, dk, dv, dg, dh0];
+    }
+
+    private static Tensor Cumulative(LinearShape shape, int chunk, Tensor g)
+    {
+        var cumulative = Tensor.EmptyLike(g, DType.Float32);
+        ChunkCumsum.Chunks(shape, chunk, new(g), shape.H * shape.K, cumulative);
+        return cumulative;
+    }
+}

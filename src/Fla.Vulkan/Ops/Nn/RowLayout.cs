@@ -1,0 +1,53 @@
+namespace Fla.Vulkan.Ops;
+
+/// <summary>How row kernels spread over invocations, and how element types reach shaders that take any (shaders/common/anytype.glsl).</summary>
+internal static class RowLayout
+{
+    /// <summary>Invocations of a workgroup of every row kernel.</summary>
+    public const int Workgroup = 256;
+
+    private const int PerInvocation = 4;
+
+    /// <summary>Invocations for one row: a power of two, four elements each, at most a workgroup.</summary>
+    public static int Lanes(int width) => (int)Math.Min(Workgroup, System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Max(1, (width + PerInvocation - 1) / PerInvocation)));
+
+    /// <summary>Rows that one workgroup takes.</summary>
+    public static int RowsPerWorkgroup(int width) => Workgroup / Lanes(width);
+
+    /// <summary>A grid over rows of the given width, <see cref="Lanes"/> invocations each.</summary>
+    public static Grid Rows(long rows, int width) => Grid.Over(rows, RowsPerWorkgroup(width));
+
+    /// <summary>A grid over elements, four an invocation.</summary>
+    public static Grid Elements(long count) => Grid.Over(count, Workgroup * PerInvocation);
+
+    /// <summary>1 when groups of four elements may be loaded at once: the row width and every address allow it.</summary>
+    public static uint Wide(long width, params ReadOnlySpan<Tensor?> tensors)
+    {
+        if (width % PerInvocation != 0) return 0;
+        foreach (var tensor in tensors)
+        {
+            if (tensor != null && tensor.Address % (ulong)(PerInvocation * tensor.DType.Size()) != 0) return 0;
+        }
+        return 1;
+    }
+
+    /// <summary>The number of a type in shaders; f32 for no tensor.</summary>
+    public static uint TypeCode(Tensor? tensor) => (uint)(tensor?.DType ?? DType.Float32);
+
+    /// <summary>The number of rows when all axes but the last are taken together.</summary>
+    public static long RowCount(Tensor x) => x.Size(-1) == 0 ? 0 : x.Count / x.Size(-1);
+
+    /// <summary>An element or row count as a shader takes it.</summary>
+    /// <exception cref="ShapeException">It is too large.</exception>
+    public static uint Index(long count, Tensor tensor)
+    {
+        Require.That(count <= uint.MaxValue - (Workgroup * PerInvocation), $"a tensor {tensor.Describe()} has too many elements for this operation");
+        return (uint)count;
+    }
+
+    /// <summary>How many workgroups fill the device for a reduction that leaves one partial result each.</summary>
+    public static int Fill(ComputeDevice device) => device.IsCpu ? 16 : 512;
+
+    /// <summary>The gradient in another type, or itself.</summary>
+    public static Tensor As(this Tensor gradient, DType type) => gradient.DType == type ? gradient : gradient.To(type);
+}
