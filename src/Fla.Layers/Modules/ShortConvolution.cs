@@ -1,0 +1,47 @@
+using Fla.Vulkan;
+using Fla.Vulkan.Ops;
+
+namespace Fla.Layers;
+
+/// <summary>Depthwise causal convolution over time, y_t[c] = act(Σ_w weight[c, 0, w] x_{t−W+1+w}[c] + bias[c]).</summary>
+public sealed class ShortConvolution : Module
+{
+    private readonly bool _isSilu;
+
+    /// <summary>A convolution.</summary>
+    /// <param name="device">Where.</param>
+    /// <param name="hiddenSize">Channels, C.</param>
+    /// <param name="kernelSize">Kernel width, W.</param>
+    /// <param name="hasBias">Whether there is a bias.</param>
+    /// <param name="isSilu">Whether silu follows.</param>
+    /// <param name="dtype">Float type of the parameters.</param>
+    public ShortConvolution(ComputeDevice device, int hiddenSize, int kernelSize, bool hasBias = false, bool isSilu = true, DType dtype = DType.Float32)
+        : base(device, dtype)
+    {
+        _isSilu = isSilu;
+        Weight = AddParameter("weight", hiddenSize, 1, kernelSize);
+        Bias = hasBias ? AddParameter("bias", hiddenSize) : null;
+    }
+
+    /// <summary>Kernels [C, 1, W].</summary>
+    public Tensor Weight { get; }
+
+    /// <summary>[C], or null.</summary>
+    public Tensor? Bias { get; }
+
+    /// <summary>Convolves.</summary>
+    /// <param name="x">[B, T, C].</param>
+    /// <param name="state">The last W inputs of each sequence [N, C, W], or null for zeros.</param>
+    /// <param name="outputFinalState">Whether to return the state after the last token.</param>
+    /// <param name="cuSeqlens">Boundaries of packed sequences, or null.</param>
+    /// <returns>y of x's shape, and the state if asked for.</returns>
+    public (Tensor Y, Tensor? State) Forward(Tensor x, Tensor? state = null, bool outputFinalState = false, CuSeqlens? cuSeqlens = null) =>
+        Convolutions.ShortConvolution(x, Weight, Bias, _isSilu, state, outputFinalState, cuSeqlens);
+
+    /// <inheritdoc/>
+    protected override void InitializeOwn(Initializer initializer, Func<string, string> name)
+    {
+        initializer.Normal(Weight, name("weight"));
+        Bias?.Zero();
+    }
+}
