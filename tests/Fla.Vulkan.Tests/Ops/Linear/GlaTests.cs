@@ -51,4 +51,73 @@ public sealed class GlaTests(TestDevice device) : DeviceTests(device)
         c.Check(Device, expected, [("gk", c.Gk), ("gv", c.Gv)], (q, k, v, g, h0, packed) =>
             LinearOps.FusedRecurrentGla(q, k, v, g[0], g[1], (float?)c.Scale, h0, c.HasStates, c.Reverse, c.VFirst, packed));
     }
+
+    [Test]
+    public void EitherGateMayBeMissing()
+    {
+        var c = new LinearCase { T = 35 };
+        c.Check(Device, Reference.Gla(c.Q, c.Key, c.Value, null, c.Gv, null, c.InitialState, false, null, c.OutputGradient, c.FinalGradient), [("gv", c.Gv)],
+            (q, k, v, g, h0, _) => LinearOps.FusedRecurrentGla(q, k, v, null, g[0], null, h0, true));
+        c.Check(Device, Reference.Gla(c.Q, c.Key, c.Value, c.Gk, null, null, c.InitialState, false, null, c.OutputGradient, c.FinalGradient), [("gk", c.Gk)],
+            (q, k, v, g, h0, _) => LinearOps.FusedRecurrentGla(q, k, v, g[0], null, null, h0, true));
+    }
+
+    [TestCase(DType.Float32)]
+    [TestCase(DType.Float16)]
+    public void TokenByTokenInPlaceIsTheChunkedForm(DType type)
+    {
+        const int Prompt = 21, Steps = 5;
+        var c = new LinearCase { B = 1, T = Prompt + Steps, Type = type, HasGradients = false };
+        Tensor q = LinearCase.Upload(Device, c.Q, type), k = LinearCase.Upload(Device, c.Key, type), v = LinearCase.Upload(Device, c.Value, type);
+        var g = LinearCase.Upload(Device, c.Gk, DType.Float32);
+        var h0 = LinearCase.Upload(Device, c.InitialState!, DType.Float32);
+        Tensor Rows(Tensor x, int start, int length)
+        {
+            using var flat = x.View(x.Size(1), x.Size(2), x.Size(3));
+            using var rows = flat.Narrow(start, length);
+            return rows.View(1, length, x.Size(2), x.Size(3));
+        }
+
+        var expected = Reference.Gla(c.Q, c.Key, c.Value, c.Gk, null, null, c.InitialState).O.ToFloats();
+        var (_, state) = LinearOps.ChunkGla(Rows(q, 0, Prompt), Rows(k, 0, Prompt), Rows(v, 0, Prompt), Rows(g, 0, Prompt), initialState: h0, outputFinalState: true);
+        var before = Device.Stream.Dispatches;
+        var outputs = new List<float>();
+        var steps = Enumerable.Range(Prompt, Steps).Select(t => LinearOps.FusedRecurrentGla(Rows(q, t, 1), Rows(k, t, 1), Rows(v, t, 1), Rows(g, t, 1),
+            initialState: state, finalState: state)).ToList();
+        Assert.That(Device.Stream.Dispatches - before, Is.EqualTo(Steps), "one dispatch a step");
+        foreach (var (o, final) in steps)
+        {
+            Assert.That(final, Is.SameAs(state));
+            outputs.AddRange(o.ToSingle());
+        }
+        ErrorRatio.AssertClose([.. outputs], expected.AsSpan(Prompt * c.H * c.V), c.ForwardTolerance, "o");
+    }
+
+    [Test]
+    public void InPlaceStateNeedsNoRecording()
+    {
+        Tensor q = Tensor.Zeros(Device, DType.Float32, 1, 1, 1, 8), state = Tensor.Zeros(Device, DType.Float32, 1, 1, 8, 8);
+        q.RequiresGrad = true;
+        Assert.That(() => LinearOps.FusedRecurrentGla(q, q, q, initialState: state, finalState: state), Throws.TypeOf<ShapeException>().With.Message.Contains("finalState"));
+    }
+
+    [Test]
+    public void FusedChunkWasRemoved()
+    {
+        var q = Tensor.Zeros(Device, DType.Float32, 1, 1, 1, 8);
+#pragma warning disable CS0618 // the removed form is what is tested
+        Assert.That(() => LinearOps.FusedChunkGla(q, q, q, q), Throws.TypeOf<NotSupportedException>().With.Message.Contains("ChunkGla"));
+#pragma warning restore CS0618
+    }
+
+    [Test]
+    public void InitialStateIsSinglePrecision()
+    {
+        Tensor q = Tensor.Zeros(Device, DType.Float32, 1, 4, 1, 8), state = Tensor.Zeros(Device, DType.Float16, 1, 1, 8, 8);
+        Assert.That(() => LinearOps.ChunkGla(q, q, q, q, initialState: state), Throws.TypeOf<DTypeException>());
+        Assert.That(() => LinearOps.FusedRecurrentGla(q, q, q, q, initialState: state), Throws.TypeOf<DTypeException>());
+    }
+
+    [Test]
+    public void GoldenCase() => GoldenLinear.Check(Device, "chunk_gla", ["g"], (q, k, v, g) => LinearOps.ChunkGla(q, k, v, g[0], outputFinalState: true));
 }
