@@ -36,9 +36,9 @@ internal static class CheckCommand
             table.AddRow(Markup.Escape(row.Key), $"{row.Error:0.00e+00}", $"{row.Tolerance:0.00e+00}", $"[{colour}]{(row.IsOk ? "ok" : "FAILED")}[/]", Markup.Escape(row.Note));
         }
         terminal.Out.Write(table);
-        if (report.Skipped.Count > 0) terminal.Out.WriteLine($"Not compared, being of no kind that is known: {string.Join(", ", report.Skipped)}");
+        if (report.Skipped.Count > 0) terminal.Say($"Not compared, being of no kind that is known: {string.Join(", ", report.Skipped)}");
         var failed = report.Rows.Count(row => !row.IsOk);
-        terminal.Out.WriteLine(report.Rows.Count == 0 ? "Nothing could be compared."
+        terminal.Say(report.Rows.Count == 0 ? "Nothing could be compared."
             : $"{report.Rows.Count - failed} of {report.Rows.Count} within tolerance{(failed > 0 ? $", {failed} NOT" : "")}.");
     }
 }

@@ -65,11 +65,11 @@ internal static class DemoCommand
         var plot = Path.Combine(folder, "loss.png");
         LossPlot.Save(plot, $"gla, {model.ParameterCount / 1e6:0.00} M parameters", [.. run.Steps.Select(s => (s.Step, s.Loss))], run.HeldOut);
         var (before, after) = (run.HeldOut[0].Loss, run.HeldOut[^1].Loss);
-        terminal.Out.WriteLine($"held-out loss: {before:0.000} untrained, {after:0.000} after {trainer.Step} steps (nats per byte; {after / Math.Log(2):0.00} bits)");
-        terminal.Out.WriteLine($"checkpoint: {folder}");
-        terminal.Out.WriteLine($"loss curve: {plot}");
+        terminal.Say($"held-out loss: {before:0.000} untrained, {after:0.000} after {trainer.Step} steps (nats per byte; {after / Math.Log(2):0.00} bits)");
+        terminal.Say($"checkpoint: {folder}");
+        terminal.Say($"loss curve: {plot}");
         cancellation.ThrowIfCancellationRequested();
-        terminal.Out.WriteLine();
+        terminal.Say();
         Generate(terminal, parsed, model, tokenizer, cancellation);
         terminal.Note($"{clock.Elapsed:m\\:ss} in all; go on with: fla generate {folder} --prompt \"...\"");
         return 0;

@@ -18,7 +18,7 @@ internal sealed class Pace(TimeSpan budget, long? steps)
     public double SecondsPerStep => _secondsPerStep;
 
     /// <summary>Time that the steps left will take.</summary>
-    public TimeSpan Left { get; private set; } = budget;
+    public TimeSpan Left { get; private set; }
 
     /// <summary>Tells that so many steps were done after so much time.</summary>
     public void Measure(long done, TimeSpan elapsed)
