@@ -78,6 +78,10 @@ layout(constant_id = 7) const bool TILE_CPU = false;       // lanes run down the
 #define tileStride(cols) ((cols) / 4 + TILE_PAD)
 #define tileQuads(rows, cols) ((rows) * tileStride(cols))
 
+// The bound of a loop that GPUs unroll. For CPU drivers the bound is not a constant (but n: there are not 2^31 workgroups), so the
+// loop stays a loop and compiles in a fraction of the time.
+uint tileTrip(uint n) { return TILE_CPU ? n + (gl_NumWorkGroups.x >> 31) : n; }
+
 struct Tile { uint at; uint stride; bool transposed; };
 Tile T(Tile t) { return Tile(t.at, t.stride, !t.transposed); }
 
@@ -139,7 +143,7 @@ void storeTail4F(F32Buf p, uint i, int left, vec4 x) {
 }
 
 #define TILE_STAGE(tile, rows, cols, r, c, quad) \
-    [[unroll]] for (uint tileI = gl_LocalInvocationIndex; tileI < (rows) * ((cols) / 4); tileI += gl_WorkGroupSize.x) { \
+    [[unroll]] for (uint tileI = gl_LocalInvocationIndex; tileI < tileTrip((rows) * ((cols) / 4)); tileI += gl_WorkGroupSize.x) { \
         uint r = tileI / ((cols) / 4); uint c = tileI % ((cols) / 4) * 4; \
         tilePut(tile, r, c, quad); \
     }

@@ -40,28 +40,52 @@ const uint STRIP = 8;       // tile rows that run together, for the cache's sake
 #define TILE_QUADS (tileQuads(ROWS_A, COLS_A) + tileQuads(ROWS_B, COLS_B))
 #include "common/tile.glsl"
 
-// Quads of each operand an invocation carries: fetched into registers while the products of the slice before run.
 #ifdef T_f32
 #define Raw vec4
 #else
 #define Raw uvec2
 #endif
-const uint CARRY_A = (TILE_M * TILE_K / 4 + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
-const uint CARRY_B = (TILE_N * TILE_K / 4 + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
-
 int columnsLeft(uint at, uint end) { return at < end ? int(end - at) : 0; }
 
-// Quad i of the slice that begins at k: rows and columns as they lie in memory.
-Raw fetchA(TBuf a, uint i, uint k, uint m0, uint kEnd) {
-    uint r = i / (COLS_A / 4), c = i % (COLS_A / 4) * 4;
+// Elements (r, c..c+3) of the slice that begins at k, rows and columns as they lie in memory.
+Raw quadOfA(TBuf a, uint r, uint c, uint k, uint m0, uint kEnd) {
     if (TRANS_A) return loadQuad(atT(a, uint64_t(k) * args.lda + m0), r * args.lda + c, k + r < kEnd ? columnsLeft(m0 + c, args.m) : 0);
     return loadQuad(atT(a, uint64_t(m0) * args.lda + k), r * args.lda + c, m0 + r < args.m ? columnsLeft(k + c, kEnd) : 0);
 }
 
-Raw fetchB(TBuf b, uint i, uint k, uint n0, uint kEnd) {
-    uint r = i / (COLS_B / 4), c = i % (COLS_B / 4) * 4;
+Raw quadOfB(TBuf b, uint r, uint c, uint k, uint n0, uint kEnd) {
     if (TRANS_B) return loadQuad(atT(b, uint64_t(n0) * args.ldb + k), r * args.ldb + c, n0 + r < args.n ? columnsLeft(k + c, kEnd) : 0);
     return loadQuad(atT(b, uint64_t(k) * args.ldb + n0), r * args.ldb + c, k + r < kEnd ? columnsLeft(n0 + c, args.n) : 0);
+}
+
+// What an invocation carries in registers on a GPU: the next slice, fetched while the products of the one before run.
+const uint QUADS_A = TILE_M * TILE_K / 4;
+const uint QUADS_B = TILE_N * TILE_K / 4;
+const uint CARRY_A = (QUADS_A + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
+const uint CARRY_B = (QUADS_B + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
+struct Carry { Raw a[CARRY_A]; Raw b[CARRY_B]; };
+
+void fetch(inout Carry carry, TBuf pa, TBuf pb, uint k, uint m0, uint n0, uint kEnd) {
+    if (TILE_CPU || k >= kEnd) return;
+    [[unroll]] for (uint i = 0; i < CARRY_A; i++) {
+        uint q = gl_LocalInvocationIndex + i * gl_WorkGroupSize.x;
+        carry.a[i] = quadOfA(pa, q / (COLS_A / 4), q % (COLS_A / 4) * 4, k, m0, kEnd);
+    }
+    [[unroll]] for (uint i = 0; i < CARRY_B; i++) {
+        uint q = gl_LocalInvocationIndex + i * gl_WorkGroupSize.x;
+        carry.b[i] = quadOfB(pb, q / (COLS_B / 4), q % (COLS_B / 4) * 4, k, n0, kEnd);
+    }
+}
+
+void put(Carry carry, Tile a, Tile b) {
+    [[unroll]] for (uint i = 0; i < CARRY_A; i++) {
+        uint q = gl_LocalInvocationIndex + i * gl_WorkGroupSize.x;
+        if (q < QUADS_A) tilePut(a, q / (COLS_A / 4), q % (COLS_A / 4) * 4, carry.a[i]);
+    }
+    [[unroll]] for (uint i = 0; i < CARRY_B; i++) {
+        uint q = gl_LocalInvocationIndex + i * gl_WorkGroupSize.x;
+        if (q < QUADS_B) tilePut(b, q / (COLS_B / 4), q % (COLS_B / 4) * 4, carry.b[i]);
+    }
 }
 
 void finish(uint64_t base, uint r, uint c, vec4 x) {
@@ -72,13 +96,15 @@ void finish(uint64_t base, uint r, uint c, vec4 x) {
         storeTail4F(atF(F32Buf(uint64_t(args.c)), row), c, left, x);
         return;
     }
+    // CPU drivers may run both sides of a branch: no load goes through a null pointer.
+    TBuf bias = isNull(args.bias) ? args.c : args.bias, d = isNull(args.d) ? args.c : args.d;
     x *= args.alpha;
-    if (!isNull(args.bias)) x += loadTail4T(args.bias, c, left);
+    if (!isNull(args.bias)) x += loadTail4T(bias, c, left);
     if (OUT_F32) {
-        if (!isNull(args.d)) x += args.beta * loadTail4F(atF(F32Buf(uint64_t(args.d)), row), c, left);
+        if (!isNull(args.d)) x += args.beta * loadTail4F(atF(F32Buf(uint64_t(d)), row), c, left);
         storeTail4F(atF(F32Buf(uint64_t(args.c)), row), c, left, x);
     } else {
-        if (!isNull(args.d)) x += args.beta * loadTail4T(atT(args.d, row), c, left);
+        if (!isNull(args.d)) x += args.beta * loadTail4T(atT(d, row), c, left);
         storeTail4T(atT(args.c, row), c, left, x);
     }
 }
@@ -96,25 +122,19 @@ void main() {
 
     Tile a = Tile(0, tileStride(COLS_A), TRANS_A);
     Tile b = Tile(tileQuads(ROWS_A, COLS_A), tileStride(COLS_B), TRANS_B);
-    Raw nextA[CARRY_A], nextB[CARRY_B];
     Acc acc;
     accZero(acc);
-    [[unroll]] for (uint i = 0; i < CARRY_A; i++) nextA[i] = fetchA(pa, gl_LocalInvocationIndex + i * gl_WorkGroupSize.x, kBegin, m0, kEnd);
-    [[unroll]] for (uint i = 0; i < CARRY_B; i++) nextB[i] = fetchB(pb, gl_LocalInvocationIndex + i * gl_WorkGroupSize.x, kBegin, n0, kEnd);
+    Carry carry;
+    fetch(carry, pa, pb, kBegin, m0, n0, kEnd);
     [[dont_unroll]] for (uint k = kBegin; k < kEnd; k += TILE_K) {
-        [[unroll]] for (uint i = 0; i < CARRY_A; i++) {
-            uint q = gl_LocalInvocationIndex + i * gl_WorkGroupSize.x;
-            if (q < TILE_M * TILE_K / 4) tilePut(a, q / (COLS_A / 4), q % (COLS_A / 4) * 4, nextA[i]);
-        }
-        [[unroll]] for (uint i = 0; i < CARRY_B; i++) {
-            uint q = gl_LocalInvocationIndex + i * gl_WorkGroupSize.x;
-            if (q < TILE_N * TILE_K / 4) tilePut(b, q / (COLS_B / 4), q % (COLS_B / 4) * 4, nextB[i]);
+        if (TILE_CPU) {
+            TILE_STAGE(a, ROWS_A, COLS_A, r, c, quadOfA(pa, r, c, k, m0, kEnd))
+            TILE_STAGE(b, ROWS_B, COLS_B, r, c, quadOfB(pb, r, c, k, n0, kEnd))
+        } else {
+            put(carry, a, b);
         }
         barrier();
-        if (k + TILE_K < kEnd) {
-            [[unroll]] for (uint i = 0; i < CARRY_A; i++) nextA[i] = fetchA(pa, gl_LocalInvocationIndex + i * gl_WorkGroupSize.x, k + TILE_K, m0, kEnd);
-            [[unroll]] for (uint i = 0; i < CARRY_B; i++) nextB[i] = fetchB(pb, gl_LocalInvocationIndex + i * gl_WorkGroupSize.x, k + TILE_K, n0, kEnd);
-        }
+        fetch(carry, pa, pb, k + TILE_K, m0, n0, kEnd);
         mma(acc, a, b, TILE_K);
         barrier();
     }

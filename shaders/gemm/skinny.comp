@@ -47,17 +47,19 @@ void main() {
     }
     [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; i++) sums[i] = subgroupAdd(sums[i]);
     if (!subgroupElect()) return;
+    // CPU drivers may run both sides of a branch: no load goes through a null pointer.
+    TBuf bias = isNull(args.bias) ? args.c : args.bias, d = isNull(args.d) ? args.c : args.d;
     [[unroll]] for (uint i = 0; i < ROWS * COLUMNS; i++) {
         uint r = i / COLUMNS, c = n0 + i % COLUMNS;
         if (r >= args.m || c >= args.n) continue;
         uint at = r * args.ldc + c;
         float y = args.alpha * sums[i];
-        if (!isNull(args.bias)) y += loadT(args.bias, c);
+        if (!isNull(args.bias)) y += loadT(bias, c);
         if (OUT_F32) {
-            if (!isNull(args.d)) y += args.beta * F32Buf(uint64_t(args.d)).v[at];
+            if (!isNull(args.d)) y += args.beta * F32Buf(uint64_t(d)).v[at];
             F32Buf(uint64_t(args.c)).v[at] = y;
         } else {
-            if (!isNull(args.d)) y += args.beta * loadT(args.d, at);
+            if (!isNull(args.d)) y += args.beta * loadT(d, at);
             storeT(args.c, at, y);
         }
     }

@@ -27,14 +27,16 @@ void main() {
     if (layer >= args.batch || i >= args.elements) return;
     float sum = 0;
     [[dont_unroll]] for (uint s = 0; s < args.splits; s++) sum += atF(args.p, (uint64_t(layer) * args.splits + s) * args.elements).v[i];
+    // CPU drivers may run both sides of a branch: no load goes through a null pointer.
+    TBuf bias = isNull(args.bias) ? args.c : args.bias, d = isNull(args.d) ? args.c : args.d;
     sum *= args.alpha;
-    if (!isNull(args.bias)) sum += loadT(args.bias, i % args.n);
+    if (!isNull(args.bias)) sum += loadT(bias, i % args.n);
     uint64_t at = uint64_t(layer) * args.elements;
     if (args.outF32 != 0) {
-        if (!isNull(args.d)) sum += args.beta * atF(F32Buf(uint64_t(args.d)), at).v[i];
+        if (!isNull(args.d)) sum += args.beta * atF(F32Buf(uint64_t(d)), at).v[i];
         atF(F32Buf(uint64_t(args.c)), at).v[i] = sum;
     } else {
-        if (!isNull(args.d)) sum += args.beta * loadT(atT(args.d, at), i);
+        if (!isNull(args.d)) sum += args.beta * loadT(atT(d, at), i);
         storeT(atT(args.c, at), i, sum);
     }
 }

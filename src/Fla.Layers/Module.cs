@@ -4,7 +4,7 @@ namespace Fla.Layers;
 
 /// <summary>
 /// A part of a network: parameters and child modules under the names of fla's state dict, in its order. It owns their memory. Parameters are made
-/// with unspecified content: load a checkpoint or call <see cref="Initialize"/>. They require gradients from the start.
+/// with unspecified content: load a checkpoint or call <see cref="Initialize(Initializer)"/>. They require gradients from the start.
 /// </summary>
 /// <param name="device">Where the parameters live.</param>
 /// <param name="dtype">Float type of the parameters.</param>

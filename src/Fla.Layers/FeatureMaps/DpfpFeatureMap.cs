@@ -12,11 +12,5 @@ public sealed class DpfpFeatureMap(ComputeDevice device, int headK, DType dtype 
     private const int Shifts = 4;
 
     /// <inheritdoc/>
-    public override Tensor Forward(Tensor x)
-    {
-        using var scope = Device.Scope();
-        var positive = Activations.Relu(x);
-        var r = Layout.ConcatLast(positive, Elementwise.Scale(positive, -1));
-        return scope.Keep(Layout.ConcatLast([.. Enumerable.Range(1, Shifts).Select(j => Elementwise.Mul(r, Layout.RollLast(r, j)))]));
-    }
+    public override Tensor Forward(Tensor x) => FeatureMaps.Dpfp(x, Shifts);
 }

@@ -20,9 +20,8 @@ public sealed class HedgehogFeatureMap : FeatureMap
     /// <inheritdoc/>
     public override Tensor Forward(Tensor x)
     {
-        using var scope = Device.Scope();
-        var h = Elementwise.Scale(_layer.Forward(x), 2);
-        return scope.Keep(Reductions.Softmax(Layout.ConcatLast(h, Elementwise.Scale(h, -1))));
+        using var h = _layer.Forward(x);
+        return FeatureMaps.Hedgehog(h);
     }
 
     /// <inheritdoc/>

@@ -79,8 +79,8 @@ public sealed class LinearAttention : TokenMixer
         var q = _mapQ.Forward(_q.Forward(input.X).View(rows, length, -1, _options.HeadK));
         var k = _mapK.Forward(Repeat(_k.Forward(input.X).View(rows, length, -1, _options.HeadK)));
         var v = Repeat(Mask(_v.Forward(input.X).View(rows, length, -1, _options.HeadV)));
-        if (_options.NormQ) q = Reductions.NormalizeSum(q, SumEps);
-        if (_options.NormK) k = Reductions.NormalizeSum(k, SumEps);
+        if (_options.NormQ) q = Softmaxes.SumNormalize(q, SumEps);
+        if (_options.NormK) k = Softmaxes.SumNormalize(k, SumEps);
         // fla leaves the keys of padding in the normaliser, so that a row's result depends on the length of its neighbours; here they are masked too.
         if (_options.NormFeatureMap) k = Mask(k);
 
@@ -101,6 +101,6 @@ public sealed class LinearAttention : TokenMixer
 
         Tensor Mask(Tensor x) => input.Padding?.Mask(x) ?? x;
 
-        Tensor Repeat(Tensor x) => _options.Groups == 1 ? x : Layout.RepeatHeads(x, _options.Groups);
+        Tensor Repeat(Tensor x) => _options.Groups == 1 ? x : Layouts.RepeatHeads(x, _options.Groups);
     }
 }

@@ -28,7 +28,7 @@ public sealed class Linear : Module
     /// <summary>Applies the map to the last axis.</summary>
     /// <param name="x">[..., in].</param>
     /// <returns>[..., out].</returns>
-    public Tensor Forward(Tensor x) => MatrixOps.Linear(x, Weight, Bias);
+    public Tensor Forward(Tensor x) => Products.Linear(x, Weight, Bias);
 
     /// <inheritdoc/>
     protected override void InitializeOwn(Initializer initializer, Func<string, string> name)

@@ -32,12 +32,12 @@ public sealed class RotaryEmbedding : Module
     {
         ArgumentNullException.ThrowIfNull(x);
         ArgumentNullException.ThrowIfNull(input);
-        if (input.Context.Offsets is { } given) return Rotary.Apply(x, given, _base, input.CuSeqlens);
+        if (input.Context.Offsets is { } given) return Rotary.Apply(x, _base, offsets: given, cuSeqlens: input.CuSeqlens);
         var seen = input.Cache?.SeenTokens ?? 0;
-        if (seen == 0 || input.Context.Mask is not { } mask || input.Context.CuSeqlens != null) return Rotary.Apply(x, seen, _base, input.CuSeqlens);
+        if (seen == 0 || input.Context.Mask is not { } mask || input.Context.CuSeqlens != null) return Rotary.Apply(x, _base, seen, cuSeqlens: input.CuSeqlens);
         var length = input.Length;
         var offsets = Enumerable.Range(0, mask.Rows).Select(row => mask.Length(row) - length).ToArray();
         using var onDevice = Tensor.FromInt32(Device, offsets, offsets.Length);
-        return Rotary.Apply(x, onDevice, _base, input.CuSeqlens);
+        return Rotary.Apply(x, _base, offsets: onDevice, cuSeqlens: input.CuSeqlens);
     }
 }

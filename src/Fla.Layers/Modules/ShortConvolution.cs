@@ -6,19 +6,19 @@ namespace Fla.Layers;
 /// <summary>Depthwise causal convolution over time, y_t[c] = act(Σ_w weight[c, 0, w] x_{t−W+1+w}[c] + bias[c]).</summary>
 public sealed class ShortConvolution : Module
 {
-    private readonly bool _isSilu;
+    private readonly ConvActivation _activation;
 
     /// <summary>A convolution.</summary>
     /// <param name="device">Where.</param>
     /// <param name="hiddenSize">Channels, C.</param>
     /// <param name="kernelSize">Kernel width, W.</param>
     /// <param name="hasBias">Whether there is a bias.</param>
-    /// <param name="isSilu">Whether silu follows.</param>
+    /// <param name="activation">What follows.</param>
     /// <param name="dtype">Float type of the parameters.</param>
-    public ShortConvolution(ComputeDevice device, int hiddenSize, int kernelSize, bool hasBias = false, bool isSilu = true, DType dtype = DType.Float32)
+    public ShortConvolution(ComputeDevice device, int hiddenSize, int kernelSize, bool hasBias = false, ConvActivation activation = ConvActivation.Silu, DType dtype = DType.Float32)
         : base(device, dtype)
     {
-        _isSilu = isSilu;
+        _activation = activation;
         Weight = AddParameter("weight", hiddenSize, 1, kernelSize);
         Bias = hasBias ? AddParameter("bias", hiddenSize) : null;
     }
@@ -34,9 +34,16 @@ public sealed class ShortConvolution : Module
     /// <param name="state">The last W inputs of each sequence [N, C, W], or null for zeros.</param>
     /// <param name="outputFinalState">Whether to return the state after the last token.</param>
     /// <param name="cuSeqlens">Boundaries of packed sequences, or null.</param>
-    /// <returns>y of x's shape, and the state if asked for.</returns>
-    public (Tensor Y, Tensor? State) Forward(Tensor x, Tensor? state = null, bool outputFinalState = false, CuSeqlens? cuSeqlens = null) =>
-        Convolutions.ShortConvolution(x, Weight, Bias, _isSilu, state, outputFinalState, cuSeqlens);
+    /// <returns>y of x's shape, and the state if asked for: the given one, overwritten, when each sequence has one token and no gradients are recorded.</returns>
+    public (Tensor Y, Tensor? State) Forward(Tensor x, Tensor? state = null, bool outputFinalState = false, CuSeqlens? cuSeqlens = null)
+    {
+        ArgumentNullException.ThrowIfNull(x);
+        if (state != null && outputFinalState && !Autograd.IsEnabled && cuSeqlens == null && x.Size(1) == 1)
+        {
+            return (Convolutions.ShortConvolutionStep(x, state, Weight, Bias, activation: _activation), state);
+        }
+        return Convolutions.ShortConvolution(x, Weight, Bias, activation: _activation, initialState: state, outputFinalState: outputFinalState, cuSeqlens: cuSeqlens);
+    }
 
     /// <inheritdoc/>
     protected override void InitializeOwn(Initializer initializer, Func<string, string> name)

@@ -90,15 +90,9 @@ public sealed partial class CausalLM : Module
 
     private Tensor Logits(Tensor states, int keep)
     {
-        var (rows, length) = (states.Size(0), states.Size(1));
-        if (keep > 0 && keep < length)
-        {
-            var indices = new int[rows * keep];
-            for (var i = 0; i < indices.Length; i++) indices[i] = (i / keep * length) + length - keep + (i % keep);
-            var onDevice = Tensor.FromInt32(Device, indices, rows, keep);
-            states = Embeddings.Lookup(states.View(rows * length, Config.HiddenSize), onDevice);
-        }
-        return MatrixOps.Linear(states, _head);
+        var length = states.Size(1);
+        if (keep > 0 && keep < length) states = Layouts.Slice(states, 1, length - keep, keep);
+        return Products.Linear(states, _head);
     }
 
     private Tensor Loss(Tensor states, Tensor? logits, Tensor labels)
@@ -106,7 +100,7 @@ public sealed partial class CausalLM : Module
         var shifted = Losses.ShiftLabels(labels);
         var warp = Config.UseL2Warp ? L2WarpFactor : 0;
         return logits == null
-            ? Losses.FusedLinearCrossEntropy(states, shifted, _head, warp)
+            ? Losses.CrossEntropy(Products.Linear(states, _head), shifted, new() { L2WarpFactor = warp })
             : Losses.CrossEntropy(logits, shifted, new() { L2WarpFactor = warp, InplaceBackward = IsTraining && Config.FuseCrossEntropy });
     }
 
