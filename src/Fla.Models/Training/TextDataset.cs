@@ -90,10 +90,12 @@ public sealed class TextDataset
         for (var row = 0; row * Length < batch.Length; row++) Sample(first + row).CopyTo(batch[(row * Length)..]);
     }
 
-    /// <summary>Non-overlapping windows from the start of the text, in order: what a held-out loss is taken over.</summary>
-    /// <param name="count">At most so many.</param>
+    /// <summary>Windows that do not overlap, in order: what a held-out loss is taken over.</summary>
+    /// <param name="count">At most so many; fewer than there are come from all over the text.</param>
     public IEnumerable<ReadOnlyMemory<int>> InOrder(int count = int.MaxValue)
     {
-        for (var i = 0; i < Math.Min(count, _tokens.Length / Length); i++) yield return _tokens.AsMemory(i * Length, Length);
+        var all = _tokens.Length / Length;
+        var taken = Math.Min(count, all);
+        for (var i = 0; i < taken; i++) yield return _tokens.AsMemory((int)((long)i * all / taken) * Length, Length);
     }
 }
