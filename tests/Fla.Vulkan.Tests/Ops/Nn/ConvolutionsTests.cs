@@ -39,7 +39,7 @@ public sealed class ConvolutionsTests(TestDevice device) : NnTests(device)
         using var cu = c.Packed is null ? null : new CuSeqlens(Device, c.Packed);
         Tensor dx = Leaf(x, c.Type), dw = Leaf(weight, c.WeightType);
         Tensor? db = OptionalLeaf(bias, c.WeightType), dr = OptionalLeaf(residual, c.Type), dh = OptionalLeaf(h0, c.Type);
-        var (y, final) = Convolutions.ShortConvolution(dx, dw, db, dr, c.IsSilu ? ConvolutionActivation.Silu : ConvolutionActivation.None, dh, c.HasStates, cu);
+        var (y, final) = Convolutions.ShortConvolution(dx, dw, db, dr, c.IsSilu ? ConvActivation.Silu : ConvActivation.None, dh, c.HasStates, cu);
         Assert.That(final, c.HasStates ? Is.Not.Null : Is.Null);
         (string, Tensor, RefTensor?)[] outputs = final is null ? [("o", y, doutput)] : [("o", y, doutput), ("ht", final, dfinal)];
         Check(expected, c.Type, outputs, ("x", dx), ("weight", dw), ("bias", db), ("residual", dr), ("h0", dh));
@@ -108,7 +108,7 @@ public sealed class ConvolutionsTests(TestDevice device) : NnTests(device)
         Tensor all = Constant(x, type), added = Constant(residual, type), w = Constant(weight, type), b = Constant(bias, type), state = Constant(h0, type);
         Tensor now = Tensor.Empty(Device, type, sequences, 1, channels), nowAdded = Tensor.EmptyLike(now);
         Tensor? y = null;
-        using var graph = Device.Stream.Capture(() => y = Convolutions.ShortConvolutionStep(now, w, state, b, nowAdded));
+        using var graph = Device.Stream.Capture(() => y = Convolutions.ShortConvolutionStep(now, state, w, b, nowAdded));
         var o = new float[x.Length];
         for (var t = 0; t < tokens; t++)
         {
@@ -152,8 +152,8 @@ public sealed class ConvolutionsTests(TestDevice device) : NnTests(device)
         Assert.That(() => Convolutions.ShortConvolution(x, weight, initialState: Tensor.Zeros(Device, DType.Float32, 1, 6, 3)), Throws.TypeOf<ShapeException>());
         Assert.That(() => Convolutions.ShortConvolution(x, weight, cuSeqlens: cu, mask: Tensor.Zeros(Device, DType.Float32, 1, 5)), Throws.TypeOf<ShapeException>());
         Assert.That(() => Convolutions.ShortConvolution(Tensor.Zeros(Device, DType.Float32, 2, 5, 6), weight, cuSeqlens: cu), Throws.TypeOf<ShapeException>());
-        Assert.That(() => Convolutions.ShortConvolutionStep(x, weight, Tensor.Zeros(Device, DType.Float32, 4, 6, 4)), Throws.TypeOf<ShapeException>());
+        Assert.That(() => Convolutions.ShortConvolutionStep(x, Tensor.Zeros(Device, DType.Float32, 4, 6, 4), weight), Throws.TypeOf<ShapeException>());
         weight.RequiresGrad = true;
-        Assert.That(() => Convolutions.ShortConvolutionStep(x, weight, Tensor.Zeros(Device, DType.Float32, 5, 6, 4)), Throws.TypeOf<AutogradException>());
+        Assert.That(() => Convolutions.ShortConvolutionStep(x, Tensor.Zeros(Device, DType.Float32, 5, 6, 4), weight), Throws.TypeOf<AutogradException>());
     }
 }

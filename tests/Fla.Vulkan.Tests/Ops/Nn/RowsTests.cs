@@ -83,20 +83,6 @@ public sealed class RowsTests(TestDevice device) : NnTests(device)
     }
 
     [Test]
-    public void RepeatedHeadsSumTheirGradients([ValueSource(nameof(FloatTypes))] DType type, [Values(1, 3)] int groups, [Values(8, 5)] int width)
-    {
-        RefTensor input = Normal(1, type, 2, 3, 2, width), gradient = Normal(2, type, 2, 3, 2 * groups, width);
-        var x = Leaf(input, type);
-        var y = Rows.RepeatHeads(x, groups);
-        Assert.That(y.Shape.ToArray(), Is.EqualTo(gradient.Shape));
-        Assert.That(y.ToSingle(), Is.EqualTo(Take(input, Enumerable.Range(0, 12 * groups).Select(r => r / groups).ToArray(), width)));
-        Autograd.Backward(y, Constant(gradient, type));
-        var expected = new double[input.Length];
-        for (var i = 0; i < gradient.Length; i++) expected[(i / width / groups * width) + (i % width)] += gradient.Data[i];
-        ErrorRatio.AssertClose(x.Grad!.ToSingle(), Array.ConvertAll(expected, v => (float)v), GradientTolerance(type), "grad.x");
-    }
-
-    [Test]
     public void IntegersAndLongTablesAreFine()
     {
         var ids = Tensor.FromInt64(Device, [1, 2, 3, 4, 5, 6], 3, 2);
@@ -114,7 +100,5 @@ public sealed class RowsTests(TestDevice device) : NnTests(device)
         Assert.That(() => Rows.Unpad(x.View(12), table), Throws.TypeOf<ShapeException>());
         Assert.That(() => Rows.Pad(x, table, 2, 2), Throws.TypeOf<ShapeException>());
         Assert.That(() => Rows.Pad(x.View(1, 3, 4), table, 2, 2), Throws.TypeOf<ShapeException>());
-        Assert.That(() => Rows.RepeatHeads(x, 2), Throws.TypeOf<ShapeException>());
-        Assert.That(() => Rows.RepeatHeads(x.View(1, 1, 3, 4), 0), Throws.TypeOf<ShapeException>());
     }
 }
