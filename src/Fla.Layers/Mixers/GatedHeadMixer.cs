@@ -65,7 +65,7 @@ public abstract class GatedHeadMixer : TokenMixer
     protected static Tensor Heads(Tensor x, int width) => x.View(x.Size(0), x.Size(1), -1, width);
 
     /// <summary>Each head of [B, T, H/G, ...] G times in a row.</summary>
-    protected Tensor RepeatGroups(Tensor x) => _options.Groups == 1 ? x : Layouts.RepeatHeads(x, _options.Groups);
+    protected Tensor RepeatGroups(Tensor x) => _options.Groups == 1 ? x : Rows.RepeatHeads(x, _options.Groups);
 
     /// <summary>The named activation on q or k, if there is one.</summary>
     protected Tensor MapFeatures(Tensor x) => _options.FeatureMap is { } name ? Activations.Apply(name, x) : x;

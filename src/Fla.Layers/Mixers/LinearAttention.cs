@@ -101,6 +101,6 @@ public sealed class LinearAttention : TokenMixer
 
         Tensor Mask(Tensor x) => input.Padding?.Mask(x) ?? x;
 
-        Tensor Repeat(Tensor x) => _options.Groups == 1 ? x : Layouts.RepeatHeads(x, _options.Groups);
+        Tensor Repeat(Tensor x) => _options.Groups == 1 ? x : Rows.RepeatHeads(x, _options.Groups);
     }
 }

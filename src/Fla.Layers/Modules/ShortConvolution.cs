@@ -6,7 +6,7 @@ namespace Fla.Layers;
 /// <summary>Depthwise causal convolution over time, y_t[c] = act(Σ_w weight[c, 0, w] x_{t−W+1+w}[c] + bias[c]).</summary>
 public sealed class ShortConvolution : Module
 {
-    private readonly ConvActivation _activation;
+    private readonly ConvolutionActivation _activation;
 
     /// <summary>A convolution.</summary>
     /// <param name="device">Where.</param>
@@ -15,7 +15,7 @@ public sealed class ShortConvolution : Module
     /// <param name="hasBias">Whether there is a bias.</param>
     /// <param name="activation">What follows.</param>
     /// <param name="dtype">Float type of the parameters.</param>
-    public ShortConvolution(ComputeDevice device, int hiddenSize, int kernelSize, bool hasBias = false, ConvActivation activation = ConvActivation.Silu, DType dtype = DType.Float32)
+    public ShortConvolution(ComputeDevice device, int hiddenSize, int kernelSize, bool hasBias = false, ConvolutionActivation activation = ConvolutionActivation.Silu, DType dtype = DType.Float32)
         : base(device, dtype)
     {
         _activation = activation;
@@ -40,7 +40,7 @@ public sealed class ShortConvolution : Module
         ArgumentNullException.ThrowIfNull(x);
         if (state != null && outputFinalState && !Autograd.IsEnabled && cuSeqlens == null && x.Size(1) == 1)
         {
-            return (Convolutions.ShortConvolutionStep(x, state, Weight, Bias, activation: _activation), state);
+            return (Convolutions.ShortConvolutionStep(x, weight: Weight, state: state, bias: Bias, activation: _activation), state);
         }
         return Convolutions.ShortConvolution(x, Weight, Bias, activation: _activation, initialState: state, outputFinalState: outputFinalState, cuSeqlens: cuSeqlens);
     }

@@ -90,9 +90,17 @@ public sealed partial class CausalLM : Module
 
     private Tensor Logits(Tensor states, int keep)
     {
-        var length = states.Size(1);
-        if (keep > 0 && keep < length) states = Layouts.Slice(states, 1, length - keep, keep);
+        if (keep > 0 && keep < states.Size(1)) states = LastPositions(states, keep);
         return Products.Linear(states, _head);
+    }
+
+    private Tensor LastPositions(Tensor states, int count)
+    {
+        var (rows, length) = (states.Size(0), states.Size(1));
+        var index = new int[rows * count];
+        for (var i = 0; i < index.Length; i++) index[i] = (((i / count) + 1) * length) - count + (i % count);
+        using var onDevice = Tensor.FromInt32(Device, index, index.Length);
+        return Rows.Gather(states.View(rows * length, Config.HiddenSize), onDevice).View(rows, count, Config.HiddenSize);
     }
 
     private Tensor Loss(Tensor states, Tensor? logits, Tensor labels)
