@@ -4,6 +4,7 @@
 #include "common/anytype.glsl"
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
+#extension GL_KHR_memory_scope_semantics : require
 // Sorts row numbers by their index, equal ones in ascending order: order[start[e] .. start[e + 1]) are the rows r with index[r] = e < entries.
 // A workgroup has ENTRIES entries. It scans all indices twice: first it counts those before its entries and those of each, then it collects the latter.
 layout(push_constant, scalar) uniform Args {
@@ -22,6 +23,8 @@ const uint ENTRIES = 16, PER_INVOCATION = 8;
 shared uint matches[256 * PER_INVOCATION];      // row within the stretch * ENTRIES + entry, ascending
 shared uint counts[256];                        // of each subgroup
 shared uint counted[ENTRIES + 1];               // rows before the workgroup's entries, rows of each
+
+void count(uint place, uint n) { atomicAdd(counted[place], n, gl_ScopeWorkgroup, gl_StorageSemanticsNone, gl_SemanticsRelaxed); }
 
 // The row's entry; past all when it has none.
 uint entryOf(uint row) {
@@ -43,9 +46,9 @@ void main() {
     for (uint row = me; row < args.rows; row += gl_WorkGroupSize.x) {
         uint entry = entryOf(row);
         if (entry < firstEntry) ++before;
-        else if (entry - firstEntry < owned) atomicAdd(counted[1 + entry - firstEntry], 1);
+        else if (entry - firstEntry < owned) count(1 + entry - firstEntry, 1);
     }
-    atomicAdd(counted[0], before);
+    count(0, before);
     barrier();
     uint next = counted[0];                     // where the entry of this invocation continues
     for (uint e = 0; e < min(me, owned); ++e) next += counted[1 + e];
@@ -55,13 +58,13 @@ void main() {
     uint stretch = gl_WorkGroupSize.x * PER_INVOCATION;
     for (uint first = 0; first < args.rows; first += stretch) {
         uint row = me * PER_INVOCATION;
-        uint count = 0;
+        uint found = 0;
         for (uint k = 0; k < PER_INVOCATION; ++k) {
             uint entry = entryOf(first + row + k);
-            if (entry >= firstEntry && entry - firstEntry < owned) ++count;
+            if (entry >= firstEntry && entry - firstEntry < owned) ++found;
         }
-        uint place = subgroupExclusiveAdd(count);
-        uint total = subgroupAdd(count);
+        uint place = subgroupExclusiveAdd(found);
+        uint total = subgroupAdd(found);
         if (gl_SubgroupInvocationID == 0) counts[gl_SubgroupID] = total;
         barrier();
         uint all = 0;
@@ -69,7 +72,7 @@ void main() {
             if (s == gl_SubgroupID) place += all;
             all += counts[s];
         }
-        if (count > 0) {
+        if (found > 0) {
             for (uint k = 0; k < PER_INVOCATION; ++k) {
                 uint entry = entryOf(first + row + k);
                 if (entry >= firstEntry && entry - firstEntry < owned) matches[place++] = (row + k) * ENTRIES + entry - firstEntry;

@@ -2,17 +2,18 @@
 #extension GL_GOOGLE_include_directive : require
 #include "common/dtype.glsl"
 #include "common/anytype.glsl"
-// dtable[e] = Σ dy[order[j]] over j in [start[e], start[e + 1]) in a fixed order, fp32; dy [rows, width], dtable [entries, width].
+// dtable[e] = Σ dy[order[j]] over j in [start[e], start[e + 1]) in a fixed order, in fp32; dy [rows, width], dtable [entries, width].
 // A workgroup has ENTRIES entries and 32 lanes of 4 columns. An entry with few rows is summed by one line of lanes; one with many by all lines, which take
 // its rows in turn and then add up.
 layout(push_constant, scalar) uniform Args {
     AnyBuf dy;
     U32Buf start;
     U32Buf order;
-    F32Buf dtable;
+    AnyBuf dtable;
     uint entries;
     uint width;
     uint type;
+    uint tableType;
     uint wide;
 } args;
 
@@ -42,7 +43,7 @@ void main() {
         uint from = args.start.v[mine], to = args.start.v[mine + 1];
         vec4 s = to - from < MANY ? sum(from, to, 1, column) : vec4(0);
         if (to - from < MANY && column < args.width) {
-            storeRowAny(AnyBuf(uint64_t(atF(args.dtable, uint64_t(mine) * args.width))), 0, column, args.width, args.wide != 0, s);
+            storeRowAny(atAny(args.dtable, args.tableType, uint64_t(mine) * args.width), args.tableType, column, args.width, args.wide != 0, s);
         }
     }
     for (uint e = firstEntry; e < min(firstEntry + ENTRIES, args.entries); ++e) {
@@ -54,7 +55,7 @@ void main() {
         if (line == 0 && column < args.width) {
             vec4 s = vec4(0);
             for (uint k = 0; k < ENTRIES; ++k) s += parts[k * LANES + gl_LocalInvocationIndex];
-            storeRowAny(AnyBuf(uint64_t(atF(args.dtable, uint64_t(e) * args.width))), 0, column, args.width, args.wide != 0, s);
+            storeRowAny(atAny(args.dtable, args.tableType, uint64_t(e) * args.width), args.tableType, column, args.width, args.wide != 0, s);
         }
     }
 }

@@ -49,13 +49,8 @@ uint64_t frequency(uint i) {
 }
 
 int positionOf(uint token) {
-    uint n = token / args.span;
-    int t = int(token % args.span);
-    if (!isNull(args.cu)) {
-        n = sequenceOf(args.cu, args.sequences, token);
-        t = int(token) - args.cu.v[n];
-    }
-    return t + args.offset + (isNull(args.offsets) ? 0 : args.offsets.v[has(OFFSET_STRIDE) ? n : 0]);
+    Sequence s = sequenceOf(args.cu, args.span, args.sequences, token);
+    return int(token - s.first) + args.offset + (isNull(args.offsets) ? 0 : args.offsets.v[has(OFFSET_STRIDE) ? s.number : 0]);
 }
 
 // An invocation has four pairs (or four channels of the tail) of a token, over some heads.

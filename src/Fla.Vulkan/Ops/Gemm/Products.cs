@@ -54,8 +54,9 @@ public static class Products
 
     private static Tensor?[] LinearBackward(BackwardContext ctx, Tensor?[] gradients)
     {
-        if (gradients[0] is not { } dy) return [null, null, null];
+        if (gradients[0] is not { } given) return [null, null, null];
         var (x, weight) = (ctx.Saved(0)!, ctx.Saved(1)!);
+        var dy = given.As(x.DType);
         var (rows, outputs, inputs) = (RowsOf(x), weight.Size(0), weight.Size(1));
         Tensor? dx = null, dw = null;
         if (ctx.Needs(0))

@@ -4,7 +4,7 @@ namespace Fla.Vulkan.Ops;
 public static class Embeddings
 {
     /// <summary>y[...] = weight[ids[...]]. An id outside the vocabulary gives zeros and no gradient: the device cannot raise an error.</summary>
-    /// <param name="weight">f32, f16 or bf16 [V, D]. Its gradient is fp32, summed in a fixed order.</param>
+    /// <param name="weight">f32, f16 or bf16 [V, D]. Its gradient is summed in fp32 and in a fixed order.</param>
     /// <param name="ids">i32 or i64, any shape.</param>
     /// <param name="paddingIdx">An id whose row receives no gradient.</param>
     /// <returns>[..., D] in the type of the weight.</returns>
@@ -24,9 +24,9 @@ public static class Embeddings
         {
             Autograd.Record("embedding", [weight], [y], [ids], static (ctx, dy) =>
             {
-                var (entries, width, skip) = ctx.State<(int, int, int)>();
-                return [dy[0] is { } d ? IndexedSum.Run(d, ctx.Saved(0)!, entries, width, skip) : null];
-            }, (entries, width, paddingIdx ?? -1));
+                var (type, entries, width, skip) = ctx.State<(DType, int, int, int)>();
+                return [dy[0] is { } d ? IndexedSum.Run(d, ctx.Saved(0)!, type, entries, width, skip) : null];
+            }, (weight.DType, entries, width, paddingIdx ?? -1));
         }
         return y;
     }

@@ -35,7 +35,7 @@ internal static class RowLayout
     public static uint TypeCode(Tensor? tensor) => (uint)(tensor?.DType ?? DType.Float32);
 
     /// <summary>The number of rows when all axes but the last are taken together.</summary>
-    public static long RowCount(Tensor x) => x.Size(-1) == 0 ? 0 : x.Count / x.Size(-1);
+    public static long RowCount(Tensor x) => Tensor.CountOf(x.Shape[..^1]);
 
     /// <summary>An element or row count as a shader takes it.</summary>
     /// <exception cref="ShapeException">It is too large.</exception>

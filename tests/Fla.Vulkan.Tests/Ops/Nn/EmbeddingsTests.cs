@@ -5,7 +5,7 @@ using NUnit.Framework;
 
 namespace Fla.Vulkan.Tests.Ops.Nn;
 
-public sealed class EmbeddingsTests(TestDevice device) : DeviceTests(device)
+public sealed class EmbeddingsTests(TestDevice device) : NnTests(device)
 {
     /// <summary>Rows of the table that the ids name; zeros for an id that names none.</summary>
     private static float[] Rows(float[] table, int width, long[] ids)
@@ -33,20 +33,20 @@ public sealed class EmbeddingsTests(TestDevice device) : DeviceTests(device)
         type == DType.Int64 ? Tensor.FromInt64(Device, ids, shape) : Tensor.FromInt32(Device, Array.ConvertAll(ids, x => (int)x), shape);
 
     [Test]
-    public void GivesRowsAndSumsGradients([ValueSource(typeof(StorageTypes), nameof(StorageTypes.Floats))] DType type, [Values(DType.Int32, DType.Int64)] DType idType,
+    public void GivesRowsAndSumsGradients([ValueSource(nameof(FloatTypes))] DType type, [Values(DType.Int32, DType.Int64)] DType idType,
         [Values(1, 10, 64, 260)] int width)
     {
         const int entries = 37, rows = 3000;
         // Entry 5 takes half of the rows, entry 36 none.
         var ids = Inputs.Ids(1, 72, rows).Select(i => (long)(i < 36 ? i : 5)).ToArray();
-        RefTensor table = Inputs.Normal(2, entries, width).Stored(type), dy = Inputs.Normal(3, 2, rows / 2, width).Stored(type);
-        var weight = table.Upload(Device, type, requiresGrad: true);
+        RefTensor table = Normal(2, type, entries, width), dy = Normal(3, type, 2, rows / 2, width);
+        var weight = Leaf(table, type);
         var y = Embeddings.Lookup(weight, Ids(ids, idType, 2, rows / 2));
         Assert.That(y.Shape.ToArray(), Is.EqualTo(new[] { 2, rows / 2, width }));
         Assert.That(y.ToSingle(), Is.EqualTo(Rows(table.ToFloats(), width, ids)));
-        Autograd.Backward(y, dy.Upload(Device, type));
-        Assert.That(weight.Grad!.DType, Is.EqualTo(DType.Float32));
-        ErrorRatio.AssertClose(weight.Grad.ToSingle(), SummedRows(dy.ToFloats(), width, ids, entries), 1e-6, "grad.weight");
+        Autograd.Backward(y, Constant(dy, type));
+        Assert.That(weight.Grad!.DType, Is.EqualTo(type));
+        ErrorRatio.AssertClose(weight.Grad.ToSingle(), SummedRows(dy.ToFloats(), width, ids, entries), type == DType.Float32 ? 1e-6 : GradientTolerance(type), "grad.weight");
     }
 
     [Test]
@@ -56,10 +56,10 @@ public sealed class EmbeddingsTests(TestDevice device) : DeviceTests(device)
         long[] ids = [3, -1, 20, int.MaxValue, int.MinValue, 19, 0, -100, 3];
         if (idType == DType.Int64) ids = [.. ids, long.MaxValue, long.MinValue, 1L << 32];
         RefTensor table = Inputs.Normal(2, entries, width), dy = Inputs.Normal(3, ids.Length, width);
-        var weight = table.Upload(Device, requiresGrad: true);
+        var weight = Leaf(table, DType.Float32);
         var y = Embeddings.Lookup(weight, Ids(ids, idType, ids.Length));
         Assert.That(y.ToSingle(), Is.EqualTo(Rows(table.ToFloats(), width, ids)));
-        Autograd.Backward(y, dy.Upload(Device));
+        Autograd.Backward(y, Constant(dy, DType.Float32));
         ErrorRatio.AssertClose(weight.Grad!.ToSingle(), SummedRows(dy.ToFloats(), width, ids, entries), 1e-6, "grad.weight");
     }
 
@@ -68,10 +68,10 @@ public sealed class EmbeddingsTests(TestDevice device) : DeviceTests(device)
     {
         long[] ids = [3, 0, 3, 1, 0];
         RefTensor table = Inputs.Normal(2, 4, 5), dy = Inputs.Normal(3, 5, 5);
-        var weight = table.Upload(Device, requiresGrad: true);
+        var weight = Leaf(table, DType.Float32);
         var y = Embeddings.Lookup(weight, [3, 0, 3, 1, 0], [5], paddingIdx: 0);
         Assert.That(y.ToSingle(), Is.EqualTo(Rows(table.ToFloats(), 5, ids)));
-        Autograd.Backward(y, dy.Upload(Device));
+        Autograd.Backward(y, Constant(dy, DType.Float32));
         ErrorRatio.AssertClose(weight.Grad!.ToSingle(), SummedRows(dy.ToFloats(), 5, ids, 4, skip: 0), 1e-6, "grad.weight");
     }
 
@@ -80,8 +80,8 @@ public sealed class EmbeddingsTests(TestDevice device) : DeviceTests(device)
     {
         const int entries = 50, width = 12, rows = 90;
         RefTensor table = Inputs.Normal(2, entries, width), dy = Inputs.Normal(3, rows, width);
-        var weight = table.Upload(Device, requiresGrad: true);
-        var gradient = dy.Upload(Device);
+        var weight = Leaf(table, DType.Float32);
+        var gradient = Constant(dy, DType.Float32);
         var ids = Tensor.Zeros(Device, DType.Int32, rows);
         Tensor? y = null;
         using var graph = Device.Stream.Capture(() =>
@@ -105,10 +105,10 @@ public sealed class EmbeddingsTests(TestDevice device) : DeviceTests(device)
     public void GradientsRepeatBitByBit()
     {
         var ids = Tensor.FromInt32(Device, Inputs.Ids(1, 9, 2000), 2000);
-        var dy = Inputs.Normal(3, 2000, 33).Upload(Device);
+        var dy = Constant(Inputs.Normal(3, 2000, 33), DType.Float32);
         float[] Once()
         {
-            var weight = Inputs.Normal(2, 9, 33).Upload(Device, requiresGrad: true);
+            var weight = Leaf(Inputs.Normal(2, 9, 33), DType.Float32);
             Autograd.Backward(Embeddings.Lookup(weight, ids), dy);
             return weight.Grad!.ToSingle();
         }
@@ -119,7 +119,7 @@ public sealed class EmbeddingsTests(TestDevice device) : DeviceTests(device)
     [Test]
     public void NoRowsAreFine()
     {
-        var weight = Inputs.Normal(2, 9, 4).Upload(Device, requiresGrad: true);
+        var weight = Leaf(Inputs.Normal(2, 9, 4), DType.Float32);
         var y = Embeddings.Lookup(weight, Tensor.Empty(Device, DType.Int32, 0));
         Assert.That(y.Shape.ToArray(), Is.EqualTo(new[] { 0, 4 }));
         Autograd.Backward(y, Tensor.Empty(Device, DType.Float32, 0, 4));

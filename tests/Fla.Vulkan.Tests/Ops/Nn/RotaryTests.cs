@@ -5,23 +5,22 @@ using NUnit.Framework;
 
 namespace Fla.Vulkan.Tests.Ops.Nn;
 
-public sealed class RotaryTests(TestDevice device) : DeviceTests(device)
+public sealed class RotaryTests(TestDevice device) : NnTests(device)
 {
     private void Check(int[] shape, DType type = DType.Float32, float theta = 10000, int offset = 0, int[]? offsets = null, int[]? packed = null,
         bool interleaved = false, int? dim = null)
     {
-        RefTensor input = Inputs.Normal(1, shape).Stored(type), gradient = Inputs.Normal(2, shape).Stored(type);
+        RefTensor input = Normal(1, type, shape), gradient = Normal(2, type, shape);
         var positions = offsets is null ? [offset] : Array.ConvertAll(offsets, o => o + offset);
         var expected = Reference.Rotary(input, dim, theta, interleaved, positions, packed, doutput: gradient);
         using var cu = packed is null ? null : new CuSeqlens(Device, packed);
-        var x = input.Upload(Device, type, requiresGrad: true);
+        var x = Leaf(input, type);
         var o = Rotary.Apply(x, theta, offset, offsets is null ? null : Tensor.FromInt32(Device, offsets, offsets.Length), cu, interleaved, dim);
-        Autograd.Backward(o, gradient.Upload(Device, type));
-        expected.AssertClose(new Dictionary<string, float[]> { ["o"] = o.ToSingle(), ["grad.x"] = x.Grad!.ToSingle() }, type.Tolerance(), type.GradientTolerance());
+        Check(expected, type, o, gradient, ("x", x));
     }
 
     [Test]
-    public void TurnsPairs([ValueSource(typeof(StorageTypes), nameof(StorageTypes.Floats))] DType type, [Values] bool interleaved) =>
+    public void TurnsPairs([ValueSource(nameof(FloatTypes))] DType type, [Values] bool interleaved) =>
         Check([2, 37, 3, 64], type, interleaved: interleaved);
 
     [TestCase(8, 6, true)]
@@ -62,7 +61,7 @@ public sealed class RotaryTests(TestDevice device) : DeviceTests(device)
     public void ACapturedGraphReadsItsOffsets()
     {
         RefTensor input = Inputs.Normal(1, 2, 1, 3, 32);
-        var x = input.Upload(Device);
+        var x = Constant(input, DType.Float32);
         var offsets = Tensor.Zeros(Device, DType.Int32, 2);
         Tensor? y = null;
         using var graph = Device.Stream.Capture(() => y = Rotary.Apply(x, offsets: offsets));

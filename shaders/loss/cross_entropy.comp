@@ -1,0 +1,116 @@
+#version 460
+#extension GL_GOOGLE_include_directive : require
+// @variants T=f32|f16|bf16
+#include "common/dtype.glsl"
+#include "common/anytype.glsl"
+#include "common/lanes.glsl"
+// Cross entropy of logits [rows, width] against labels [rows], one workgroup a row. With x = scale·logits, then x = cap·tanh(x/cap) if cap > 0,
+// lse = ln Σ e^x, z = square·lse², ε = smoothing:
+//   loss = lse - (1-ε) x_y - ε·mean(x) + z;     rows with the label `ignored` give 0;  a label outside [0, width) has no x_y
+//   dlogits = up·scale·(e^(x-lse) (1 + 2 square·lse) - ε/width - (1-ε)[y]) (1 - tanh²),  + given·warp·max(logits) at the first largest logit (l2warp)
+// up = given / divisor, given = upstream (one, or one a row; 1 when null). dlogits may be the logits themselves.
+layout(push_constant, scalar) uniform Args {
+    TBuf logits;
+    AnyBuf labels;
+    F32Buf loss;        // null or [rows]
+    F32Buf zLoss;       // null or [rows]
+    F32Buf lse;         // null or [rows]; read instead of written if lseGiven
+    TBuf dlogits;       // null: no gradient
+    F32Buf upstream;    // null, [1] or [rows]
+    F32Buf divisor;     // null or [1]
+    uint rows;
+    uint width;
+    uint labelType;
+    int ignored;
+    uint upstreamStride;    // 0 or 1
+    uint wide;
+    uint lseGiven;
+    float scale;
+    float cap;
+    float smoothing;
+    float square;
+    float warp;
+} args;
+
+layout(local_size_x_id = 0) in;
+
+const float LOWEST = -3.4028235e38;
+shared uint firstLargest[256];     // of each subgroup
+
+float tanhOf(float x) { return abs(x) < 0.02 ? x * (1.0 - x * x / 3.0) : 1.0 - 2.0 / (exp(2.0 * x) + 1.0); }
+float value(float logit) {
+    float x = args.scale * logit;
+    return args.cap > 0 ? args.cap * tanhOf(x / args.cap) : x;
+}
+
+void main() {
+    uint row = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
+    if (row >= args.rows) return;
+    uint width = args.width, lane = laneSlot(), step_ = gl_WorkGroupSize.x * 4;
+    bool wide = args.wide != 0;
+    TBuf logits = atT(args.logits, uint64_t(row) * width);
+    int label = loadIndex(args.labels, args.labelType, row);
+    bool isIgnored = label == args.ignored;
+    float given = scalarOr(args.upstream, row * args.upstreamStride, 1.0, uint64_t(args.labels));
+    float up = given / scalarOr(args.divisor, 0, 1.0, uint64_t(args.labels));
+
+    // One pass: largest value so far and the sum of exponentials below it.
+    float top = LOWEST, sum = 0, total = 0, largest = LOWEST;
+    uint largestAt = 0xffffffffu;
+    bool isKnown = args.lseGiven != 0;
+    for (uint i = isKnown && args.warp == 0 ? width : lane * 4; i < width; i += step_) {
+        vec4 l = rowT(logits, i, width, wide);
+        for (uint k = 0; k < 4 && i + k < width; ++k) {
+            float x = value(l[k]);
+            if (x > top) { sum *= exp(top - x); top = x; }
+            sum += exp(x - top);
+            total += x;
+            if (l[k] > largest) { largest = l[k]; largestAt = i + k; }
+        }
+    }
+    float rowTop = laneMax(top, gl_WorkGroupSize.x);
+    sum = laneSum(sum * exp(top - rowTop), gl_WorkGroupSize.x);
+    total = laneSum(total, gl_WorkGroupSize.x);
+    float lse = rowTop + log(sum);
+    float known = scalarOr(args.lse, row, lse, uint64_t(args.labels));
+    if (isKnown) lse = known;
+    float z = args.square * lse * lse;
+    if (args.warp != 0) {
+        float rowLargest = laneMax(largest, gl_WorkGroupSize.x);
+        // The least index among the largest.
+        uint at = subgroupMin(largest == rowLargest ? largestAt : 0xffffffffu);
+        if (gl_SubgroupInvocationID == 0) firstLargest[gl_SubgroupID] = at;
+        barrier();
+        for (uint g = 0; g < gl_NumSubgroups; ++g) at = min(at, firstLargest[g]);
+        largest = rowLargest;
+        largestAt = at;
+    }
+    bool hasLabel = label >= 0 && uint(label) < width;
+    if (lane == 0) {
+        float loss = lse - args.smoothing * total / float(width) + z;
+        if (hasLabel) loss -= (1.0 - args.smoothing) * value(loadT(logits, uint(label)));
+        if (!isNull(args.loss)) args.loss.v[row] = isIgnored ? 0.0 : loss;
+        if (!isNull(args.zLoss)) args.zLoss.v[row] = isIgnored ? 0.0 : z;
+        if (!isNull(args.lse) && !isKnown) args.lse.v[row] = lse;
+    }
+    if (isNull(args.dlogits)) return;
+
+    barrier();  // the label's logit is read before it is overwritten
+    TBuf dlogits = atT(args.dlogits, uint64_t(row) * width);
+    float p1 = 1.0 + 2.0 * args.square * lse;
+    float even = args.smoothing / float(width);
+    for (uint i = lane * 4; i < width; i += step_) {
+        vec4 l = rowT(logits, i, width, wide);
+        vec4 d = vec4(0);
+        for (uint k = 0; k < 4 && i + k < width; ++k) {
+            if (!isIgnored) {
+                float x = value(l[k]);
+                float g = exp(x - lse) * p1 - even - (i + k == uint(label) ? 1.0 - args.smoothing : 0.0);
+                if (args.cap > 0) g *= 1.0 - (x / args.cap) * (x / args.cap);
+                d[k] = up * args.scale * g;
+            }
+            if (args.warp != 0 && i + k == largestAt) d[k] += given * args.warp * largest;
+        }
+        storeRowT(dlogits, i, width, wide, d);
+    }
+}

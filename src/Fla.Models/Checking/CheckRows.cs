@@ -1,0 +1,26 @@
+namespace Fla.Models.Checking;
+
+/// <summary>Collects comparisons.</summary>
+internal sealed class CheckRows
+{
+    private readonly List<CheckRow> _rows = [];
+
+    public IReadOnlyList<CheckRow> Rows => _rows;
+
+    /// <summary>Compares arrays by their error ratio.</summary>
+    public void Compare(string key, ReadOnlySpan<float> actual, ReadOnlySpan<float> expected, double tolerance)
+    {
+        if (actual.Length != expected.Length) throw new CheckException($"{key}: the file holds {expected.Length} numbers, the model gives {actual.Length}");
+        double difference = 0, norm = 0;
+        for (var i = 0; i < expected.Length; i++)
+        {
+            var delta = (double)actual[i] - expected[i];
+            difference += delta * delta;
+            norm += (double)expected[i] * expected[i];
+        }
+        Add(key, difference == 0 ? 0 : Math.Sqrt(difference / norm), tolerance);
+    }
+
+    /// <summary>Adds a comparison.</summary>
+    public void Add(string key, double error, double tolerance, string note = "") => _rows.Add(new(key, error, tolerance, note));
+}
