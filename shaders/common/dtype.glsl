@@ -68,7 +68,11 @@ float f16Value(uint bits) { return unpackHalf2x16(bits).x; }
 #define T_SIZE 2
 float loadT(TBuf p, uint i) { return FROM_BITS(uint(p.v[i])); }
 void storeT(TBuf p, uint i, float x) { p.v[i] = uint16_t(TO_BITS(x)); }
-vec4 unpack4(uvec2 u) { return vec4(FROM_BITS(u.x & 0xffffu), FROM_BITS(u.x >> 16), FROM_BITS(u.y & 0xffffu), FROM_BITS(u.y >> 16)); }
+#ifdef T_f16
+vec4 unpack4(uvec2 u) { return vec4(unpackHalf2x16(u.x), unpackHalf2x16(u.y)); }
+#else
+vec4 unpack4(uvec2 u) { return uintBitsToFloat(uvec4(u.x << 16, u.x & 0xffff0000u, u.y << 16, u.y & 0xffff0000u)); }
+#endif
 uvec2 pack4(vec4 x) { return uvec2(TO_BITS(x.x) | (TO_BITS(x.y) << 16), TO_BITS(x.z) | (TO_BITS(x.w) << 16)); }
 vec4 load4T(TBuf p, uint i) { return unpack4(U16x4Buf(uint64_t(p) + uint64_t(i) * 2ul).v); }
 void store4T(TBuf p, uint i, vec4 x) { U16x4Buf(uint64_t(p) + uint64_t(i) * 2ul).v = pack4(x); }

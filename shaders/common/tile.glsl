@@ -33,9 +33,15 @@
 //   ACC_SET(acc, r, c, expr)           acc(r, c..c+3) = expr (vec4)
 //   ACC_MAP(acc, r, c, x, expr)        acc(r, c..c+3) = expr(x)
 //   ACC_EACH(acc, r, c, x, statements) visits every (r, c..c+3) of the accumulator once; statements see x = its four values
+//   ACC_PUT(acc, tile, r, c, x, expr)  tile(r, c..c+3) = expr(x), eight columns at a time where it can
+//   ACC_STORE(acc, p, r, c, i, left, x, expr)  p[i..i+3] = expr(x) in the storage type for (r, c..c+3), guarded as storeTail4T; i and left are expressions of r and c
+//   TILE_ROWS(tile, rows, cols, p, r0, c0, width, stride, limit)  fills the tile with rows r0.. and columns c0.. of an array of rows of `width`
+//                                      elements, `stride` apart, zeros from row `limit` and column `width` on
+//   TILE_SCALED_ROWS(..., r, factor)   the same, row r of the tile times factor (a float)
 //   loadQuad(p, i, left), loadTail4T, loadTail4F, storeTail4T(p, i, left, x), storeTail4F    guarded: left = how many elements from i on exist (<= 0: none). TILE_ALIGNED
-//                                      false says that i may be no multiple of 4
-// No verb but ACC_* synchronises, and those only inside a subgroup: barrier() between writing a tile and reading it is the kernel's.
+//                                      false says that i may be no multiple of 4; TILE_WHOLE true that i is a multiple of 8, left is too where
+//                                      positive, and p of 16 bytes: no tails, and whole octs (eight elements) from memory
+// A verb is a statement of its own: put braces around it under an if. No verb but ACC_* synchronises, and those only inside a subgroup: barrier() between writing a tile and reading it is the kernel's.
 // Macro arguments hold no commas outside parentheses. Every invocation of the workgroup runs every verb.
 //
 // Specialization constants 1..7 are taken here (see below); a kernel's own start at 8. Slices of the reduction that fit
@@ -60,6 +66,9 @@ layout(constant_id = 7) const bool TILE_CPU = false;       // lanes run down the
 
 #ifndef TILE_ALIGNED
 #define TILE_ALIGNED true
+#endif
+#ifndef TILE_WHOLE
+#define TILE_WHOLE false
 #endif
 #ifndef TILE_VECTOR
 #define TILE_VECTOR 4
@@ -96,7 +105,10 @@ shared float tileVector[TILE_VECTOR];
 #if defined(MM_coopmat) && defined(T_f16)
 uvec2 tilePack(vec4 x) { return uvec2(packFloat2x16(f16vec2(x.xy)), packFloat2x16(f16vec2(x.zw))); }
 #elif defined(MM_coopmat)
-uvec2 tilePack(vec4 x) { return pack4(x); }
+uvec2 tilePack(vec4 x) {
+    u16vec4 bits = bfloat16BitsToUintEXT(bf16vec4(x));
+    return uvec2(pack32(bits.xy), pack32(bits.zw));
+}
 #endif
 
 #ifdef MM_coopmat
@@ -122,51 +134,121 @@ vec4 tileGet(Tile t, uint r, uint c) { return tilePool[t.at + r * t.stride + c /
 #define loadQuad loadTail4T
 #else
 uvec2 loadQuad(TBuf p, uint i, int left) {
-    if (TILE_ALIGNED && left >= 4) return U16x4Buf(uint64_t(p) + uint64_t(i) * 2ul).v;
     uvec2 bits = uvec2(0);
-    for (int e = 0; e < min(left, 4); e++) bits[e >> 1] |= uint(p.v[i + e]) << (16 * (e & 1));
+    if (TILE_WHOLE ? left > 0 : TILE_ALIGNED && left >= 4) bits = U16x4Buf(uint64_t(p) + uint64_t(i) * 2ul).v;
+    else if (!TILE_WHOLE) {
+        if (left > 0) bits.x = uint(p.v[i]);
+        if (left > 1) bits.x |= uint(p.v[i + 1]) << 16;
+        if (left > 2) bits.y = uint(p.v[i + 2]);
+        if (left > 3) bits.y |= uint(p.v[i + 3]) << 16;
+    }
+    return bits;
+}
+
+uvec4 loadOct(TBuf p, uint i, int left) {
+    if (!TILE_WHOLE) return uvec4(loadQuad(p, i, left), loadQuad(p, i + 4, left - 4));
+    uvec4 bits = uvec4(0);
+    if (left > 0) bits = U32x4Buf(uint64_t(p) + uint64_t(i) * 2ul).v;
     return bits;
 }
 #endif
 
 vec4 loadTail4T(TBuf p, uint i, int left) {
-    if (TILE_ALIGNED && left >= 4) return load4T(p, i);
     vec4 x = vec4(0);
-    for (int e = 0; e < min(left, 4); e++) x[e] = loadT(p, i + e);
+    if (TILE_WHOLE ? left > 0 : TILE_ALIGNED && left >= 4) x = load4T(p, i);
+    else if (!TILE_WHOLE) {
+        if (left > 0) x.x = loadT(p, i);
+        if (left > 1) x.y = loadT(p, i + 1);
+        if (left > 2) x.z = loadT(p, i + 2);
+        if (left > 3) x.w = loadT(p, i + 3);
+    }
     return x;
 }
 
 vec4 loadTail4F(F32Buf p, uint i, int left) {
-    if (TILE_ALIGNED && left >= 4) return load4F(p, i);
     vec4 x = vec4(0);
-    for (int e = 0; e < min(left, 4); e++) x[e] = p.v[i + e];
+    if (TILE_WHOLE ? left > 0 : TILE_ALIGNED && left >= 4) x = load4F(p, i);
+    else if (!TILE_WHOLE) {
+        if (left > 0) x.x = p.v[i];
+        if (left > 1) x.y = p.v[i + 1];
+        if (left > 2) x.z = p.v[i + 2];
+        if (left > 3) x.w = p.v[i + 3];
+    }
     return x;
 }
 
 void storeTail4T(TBuf p, uint i, int left, vec4 x) {
-    if (TILE_ALIGNED && left >= 4) store4T(p, i, x);
-    else for (int e = 0; e < min(left, 4); e++) storeT(p, i + e, x[e]);
+    if (TILE_WHOLE ? left > 0 : TILE_ALIGNED && left >= 4) store4T(p, i, x);
+    else if (!TILE_WHOLE) {
+        if (left > 0) storeT(p, i, x.x);
+        if (left > 1) storeT(p, i + 1, x.y);
+        if (left > 2) storeT(p, i + 2, x.z);
+        if (left > 3) storeT(p, i + 3, x.w);
+    }
 }
 
 void storeTail4F(F32Buf p, uint i, int left, vec4 x) {
-    if (TILE_ALIGNED && left >= 4) store4F(p, i, x);
-    else for (int e = 0; e < min(left, 4); e++) p.v[i + e] = x[e];
+    if (TILE_WHOLE ? left > 0 : TILE_ALIGNED && left >= 4) store4F(p, i, x);
+    else if (!TILE_WHOLE) {
+        if (left > 0) p.v[i] = x.x;
+        if (left > 1) p.v[i + 1] = x.y;
+        if (left > 2) p.v[i + 2] = x.z;
+        if (left > 3) p.v[i + 3] = x.w;
+    }
 }
 
+// All of 0..total-1 dealt over the workgroup, in a loop whose trips are known.
+#define TILE_DEAL(i, total) \
+    [[unroll]] for (uint tileJ = 0, i = gl_LocalInvocationIndex; tileJ < tileTrip(total); tileJ += gl_WorkGroupSize.x, i += gl_WorkGroupSize.x) \
+        if ((total) % gl_WorkGroupSize.x == 0 || i < (total))
+
 #ifdef MM_coopmat
-#define TILE_STAGE(tile, rows, cols, r, c, quad) \
-    [[unroll]] for (uint tileI = gl_LocalInvocationIndex; tileI < tileTrip((rows) * ((cols) / 8)); tileI += gl_WorkGroupSize.x) { \
-        uint r = tileI / ((cols) / 8); uint tileC = tileI % ((cols) / 8) * 8; uvec4 tileO; \
+void storeOct(TBuf p, uint i, int left, uvec2 low, uvec2 high) {
+    if (TILE_WHOLE) {
+        if (left > 0) U32x4Buf(uint64_t(p) + uint64_t(i) * 2ul).v = uvec4(low, high);
+    } else if (TILE_ALIGNED && left >= 8) {
+        U16x4Buf(uint64_t(p) + uint64_t(i) * 2ul).v = low;
+        U16x4Buf(uint64_t(p) + uint64_t(i) * 2ul + 8ul).v = high;
+    } else {
+        [[unroll]] for (int e = 0; e < 8; e++) if (e < left) p.v[i + e] = uint16_t((e < 4 ? low : high)[e % 4 / 2] >> (16 * (e % 2)));
+    }
+}
+
+#define TILE_OCTS(tile, rows, cols, r, c, oct) { \
+    TILE_DEAL(tileI, (rows) * ((cols) / 8)) { \
+        uint r = tileI / ((cols) / 8), c = tileI % ((cols) / 8) * 8; \
+        tilePool[(tile.at + r * tile.stride + c / 4) >> 1] = oct; \
+    } }
+uvec4 tileScaled(uvec4 oct, float s) { return uvec4(tilePack(unpack4(oct.xy) * s), tilePack(unpack4(oct.zw) * s)); }
+#define TILE_ROW_OCT(p, r, c, width, stride, limit) loadOct(p, (r) * (stride) + (c), (r) < (limit) ? int(width) - int(c) : 0)
+#define TILE_ROWS(tile, rows, cols, p, r0, c0, width, stride, limit) \
+    TILE_OCTS(tile, rows, cols, tileR, tileC, TILE_ROW_OCT(p, (r0) + tileR, (c0) + tileC, width, stride, limit))
+#define TILE_SCALED_ROWS(tile, rows, cols, p, r0, c0, width, stride, limit, r, factor) \
+    TILE_OCTS(tile, rows, cols, r, tileC, tileScaled(TILE_ROW_OCT(p, (r0) + r, (c0) + tileC, width, stride, limit), factor))
+
+#define TILE_STAGE(tile, rows, cols, r, c, quad) { \
+    TILE_DEAL(tileI, (rows) * ((cols) / 8)) { \
+        uint r = tileI / ((cols) / 8), tileC = tileI % ((cols) / 8) * 8; uvec4 tileO; \
         { uint c = tileC; tileO.xy = tilePack(quad); } \
         { uint c = tileC + 4; tileO.zw = tilePack(quad); } \
         tilePool[(tile.at + r * tile.stride + tileC / 4) >> 1] = tileO; \
-    }
+    } }
 #else
-#define TILE_STAGE(tile, rows, cols, r, c, quad) \
-    [[unroll]] for (uint tileI = gl_LocalInvocationIndex; tileI < tileTrip((rows) * ((cols) / 4)); tileI += gl_WorkGroupSize.x) { \
-        uint r = tileI / ((cols) / 4); uint c = tileI % ((cols) / 4) * 4; \
+#ifdef T_f32
+vec4 tileWiden(vec4 x) { return x; }
+#else
+vec4 tileWiden(uvec2 bits) { return unpack4(bits); }
+#endif
+#define TILE_STAGE(tile, rows, cols, r, c, quad) { \
+    TILE_DEAL(tileI, (rows) * ((cols) / 4)) { \
+        uint r = tileI / ((cols) / 4), c = tileI % ((cols) / 4) * 4; \
         tilePut(tile, r, c, quad); \
-    }
+    } }
+#define TILE_ROW_QUAD(p, r, c, width, stride, limit) loadQuad(p, (r) * (stride) + (c), (r) < (limit) ? int(width) - int(c) : 0)
+#define TILE_ROWS(tile, rows, cols, p, r0, c0, width, stride, limit) \
+    TILE_STAGE(tile, rows, cols, tileR, tileC, TILE_ROW_QUAD(p, (r0) + tileR, (c0) + tileC, width, stride, limit))
+#define TILE_SCALED_ROWS(tile, rows, cols, p, r0, c0, width, stride, limit, r, factor) \
+    TILE_STAGE(tile, rows, cols, r, tileC, (tileWiden(TILE_ROW_QUAD(p, (r0) + r, (c0) + tileC, width, stride, limit)) * (factor)))
 #endif
 
 #ifdef MM_coopmat

@@ -32,89 +32,91 @@ bool accActive() { return SG_M * SG_N == SUBGROUPS || gl_SubgroupID < SG_M * SG_
 // subgroupBarrier() would order buffer memory too.
 void tileSync() { controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease); }
 
-void accZero(out Acc acc) {
-    [[unroll]] for (uint i = 0; i < PER_M * PER_N; i++) acc.f[i] = FragC(0.0);
-}
-
-void accScale(inout Acc acc, float s) {
-    [[unroll]] for (uint i = 0; i < PER_M * PER_N; i++) acc.f[i] = acc.f[i] * s;
-}
-
-void accAdd(inout Acc acc, Acc other) {
-    [[unroll]] for (uint i = 0; i < PER_M * PER_N; i++) acc.f[i] = acc.f[i] + other.f[i];
-}
+// Macros, not functions: a fragment in an array that is handed to a function was seen to end up in memory.
+#define ACC_FRAGMENTS(i) [[unroll]] for (uint i = 0; i < PER_M * PER_N; i++)
+#define accZero(acc) { ACC_FRAGMENTS(tileF) acc.f[tileF] = FragC(0.0); }
+#define accScale(acc, s) { float tileScale = s; ACC_FRAGMENTS(tileF) acc.f[tileF] = acc.f[tileF] * tileScale; }
+#define accAdd(acc, other) { ACC_FRAGMENTS(tileF) acc.f[tileF] = acc.f[tileF] + other.f[tileF]; }
 
 // A matrix whose columns are all equal is the vector loaded with stride 0.
-void accScaleRows(inout Acc acc, uint at) {
-    if (!accActive()) return;
-    [[unroll]] for (uint i = 0; i < PER_M; i++) {
-        FragC rows;
-        coopMatLoad(rows, tileVector, at + accRow(i), 0, gl_CooperativeMatrixLayoutColumnMajor);
-        [[unroll]] for (uint j = 0; j < PER_N; j++) acc.f[i * PER_N + j] = acc.f[i * PER_N + j] * rows;
-    }
-}
+#define accScaleRows(acc, at) if (accActive()) { \
+    [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) { \
+        FragC tileRows; \
+        coopMatLoad(tileRows, tileVector, (at) + accRow(tileI), 0, gl_CooperativeMatrixLayoutColumnMajor); \
+        [[unroll]] for (uint tileJ = 0; tileJ < PER_N; tileJ++) acc.f[tileI * PER_N + tileJ] = acc.f[tileI * PER_N + tileJ] * tileRows; \
+    } }
 
-void accScaleColumns(inout Acc acc, uint at) {
-    if (!accActive()) return;
-    [[unroll]] for (uint j = 0; j < PER_N; j++) {
-        FragC columns;
-        coopMatLoad(columns, tileVector, at + accColumn(j), 0, gl_CooperativeMatrixLayoutRowMajor);
-        [[unroll]] for (uint i = 0; i < PER_M; i++) acc.f[i * PER_N + j] = acc.f[i * PER_N + j] * columns;
-    }
-}
+#define accScaleColumns(acc, at) if (accActive()) { \
+    [[unroll]] for (uint tileJ = 0; tileJ < PER_N; tileJ++) { \
+        FragC tileColumns; \
+        coopMatLoad(tileColumns, tileVector, (at) + accColumn(tileJ), 0, gl_CooperativeMatrixLayoutRowMajor); \
+        [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) acc.f[tileI * PER_N + tileJ] = acc.f[tileI * PER_N + tileJ] * tileColumns; \
+    } }
 
-void mma(inout Acc acc, Tile a, Tile b, uint k) {
-    if (!accActive()) return;
-    [[unroll]] for (uint l = 0; l < tileTrip(k); l += FRAG_K) {
-        FragA fa[PER_M];
-        [[unroll]] for (uint i = 0; i < PER_M; i++) {
-            if (a.transposed) coopMatLoad(fa[i], tilePool, (a.at + l * a.stride + accRow(i) / 4) >> 1, a.stride >> 1, gl_CooperativeMatrixLayoutColumnMajor);
-            else coopMatLoad(fa[i], tilePool, (a.at + accRow(i) * a.stride + l / 4) >> 1, a.stride >> 1, gl_CooperativeMatrixLayoutRowMajor);
+#define mma(acc, a, b, k) if (accActive()) { \
+    const Tile tileA = a, tileB = b; \
+    [[unroll]] for (uint tileL = 0; tileL < tileTrip(k); tileL += FRAG_K) { \
+        FragA tileFA[PER_M]; \
+        [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) { \
+            if (tileA.transposed) coopMatLoad(tileFA[tileI], tilePool, (tileA.at + tileL * tileA.stride + accRow(tileI) / 4) >> 1, tileA.stride >> 1, gl_CooperativeMatrixLayoutColumnMajor); \
+            else coopMatLoad(tileFA[tileI], tilePool, (tileA.at + accRow(tileI) * tileA.stride + tileL / 4) >> 1, tileA.stride >> 1, gl_CooperativeMatrixLayoutRowMajor); \
+        } \
+        [[unroll]] for (uint tileJ = 0; tileJ < PER_N; tileJ++) { \
+            FragB tileFB; \
+            if (tileB.transposed) coopMatLoad(tileFB, tilePool, (tileB.at + accColumn(tileJ) * tileB.stride + tileL / 4) >> 1, tileB.stride >> 1, gl_CooperativeMatrixLayoutColumnMajor); \
+            else coopMatLoad(tileFB, tilePool, (tileB.at + tileL * tileB.stride + accColumn(tileJ) / 4) >> 1, tileB.stride >> 1, gl_CooperativeMatrixLayoutRowMajor); \
+            [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) acc.f[tileI * PER_N + tileJ] = coopMatMulAdd(tileFA[tileI], tileFB, acc.f[tileI * PER_N + tileJ]); \
+        } \
+    } }
+
+#define accToScratch(f) { \
+    coopMatStore(f, tileScratch, gl_SubgroupID * FRAG_M * FRAG_STRIDE, FRAG_STRIDE, gl_CooperativeMatrixLayoutRowMajor); \
+    tileSync(); }
+
+#define accFromScratch(f) { \
+    tileSync(); \
+    coopMatLoad(f, tileScratch, gl_SubgroupID * FRAG_M * FRAG_STRIDE, FRAG_STRIDE, gl_CooperativeMatrixLayoutRowMajor); \
+    tileSync(); }
+
+// One pass over the runs of 4 or 8 columns of fragment tileF: r, c in the tile, tileS the run's place in the scratch.
+#define ACC_RUNS(width, r, c, statements) \
+    [[unroll]] for (uint tileK = 0, tileE = gl_SubgroupInvocationID; tileK < tileTrip(FRAG_M * (FRAG_N / width)); tileK += SUBGROUP, tileE += SUBGROUP) \
+        if (FRAG_M * (FRAG_N / width) % SUBGROUP == 0 || tileE < FRAG_M * (FRAG_N / width)) { \
+            uint r = accRow(tileF / PER_N) + tileE / (FRAG_N / width), c = accColumn(tileF % PER_N) + tileE % (FRAG_N / width) * width; \
+            uint tileS = (gl_SubgroupID * FRAG_M + tileE / (FRAG_N / width)) * FRAG_STRIDE + tileE % (FRAG_N / width) * (width / 4); \
+            statements \
         }
-        [[unroll]] for (uint j = 0; j < PER_N; j++) {
-            FragB fb;
-            if (b.transposed) coopMatLoad(fb, tilePool, (b.at + accColumn(j) * b.stride + l / 4) >> 1, b.stride >> 1, gl_CooperativeMatrixLayoutColumnMajor);
-            else coopMatLoad(fb, tilePool, (b.at + l * b.stride + accColumn(j) / 4) >> 1, b.stride >> 1, gl_CooperativeMatrixLayoutRowMajor);
-            [[unroll]] for (uint i = 0; i < PER_M; i++) acc.f[i * PER_N + j] = coopMatMulAdd(fa[i], fb, acc.f[i * PER_N + j]);
-        }
-    }
-}
-
-void accToScratch(FragC f) {
-    coopMatStore(f, tileScratch, gl_SubgroupID * FRAG_M * FRAG_STRIDE, FRAG_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
-    tileSync();
-}
-
-void accFromScratch(out FragC f) {
-    tileSync();
-    coopMatLoad(f, tileScratch, gl_SubgroupID * FRAG_M * FRAG_STRIDE, FRAG_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
-    tileSync();
-}
-
-// One pass over the quads of fragment tileF: r, c in the tile, tileS the quad's place in the scratch.
-#define ACC_QUADS(r, c, statements) \
-    [[unroll]] for (uint tileE = gl_SubgroupInvocationID; tileE < tileTrip(FRAG_M * (FRAG_N / 4)); tileE += SUBGROUP) { \
-        uint r = accRow(tileF / PER_N) + tileE / (FRAG_N / 4); uint c = accColumn(tileF % PER_N) + tileE % (FRAG_N / 4) * 4; \
-        uint tileS = (gl_SubgroupID * FRAG_M + tileE / (FRAG_N / 4)) * FRAG_STRIDE + tileE % (FRAG_N / 4); \
-        statements \
-    }
 
 #define ACC_EACH(acc, r, c, x, statements) if (accActive()) { \
-    [[unroll]] for (uint tileF = 0; tileF < PER_M * PER_N; tileF++) { \
+    ACC_FRAGMENTS(tileF) { \
         accToScratch(acc.f[tileF]); \
-        ACC_QUADS(r, c, vec4 x = tileScratch[tileS]; statements) \
+        ACC_RUNS(4, r, c, vec4 x = tileScratch[tileS]; statements) \
         tileSync(); \
     } }
 
 #define ACC_SET(acc, r, c, expr) if (accActive()) { \
-    [[unroll]] for (uint tileF = 0; tileF < PER_M * PER_N; tileF++) { \
-        ACC_QUADS(r, c, tileScratch[tileS] = expr;) \
+    ACC_FRAGMENTS(tileF) { \
+        ACC_RUNS(4, r, c, tileScratch[tileS] = expr;) \
         accFromScratch(acc.f[tileF]); \
     } }
 
 #define ACC_MAP(acc, r, c, x, expr) if (accActive()) { \
-    [[unroll]] for (uint tileF = 0; tileF < PER_M * PER_N; tileF++) { \
+    ACC_FRAGMENTS(tileF) { \
         accToScratch(acc.f[tileF]); \
-        ACC_QUADS(r, c, vec4 x = tileScratch[tileS]; tileScratch[tileS] = expr;) \
+        ACC_RUNS(4, r, c, vec4 x = tileScratch[tileS]; tileScratch[tileS] = expr;) \
         accFromScratch(acc.f[tileF]); \
     } }
+
+// Eight columns at a time: statements see tileLow and tileHigh, expr of (r, c..c+3) and (r, c+4..c+7) in the storage type.
+#define ACC_OCTS(acc, r, c, x, expr, statements) if (accActive()) { \
+    ACC_FRAGMENTS(tileF) { \
+        accToScratch(acc.f[tileF]); \
+        ACC_RUNS(8, r, tileC, \
+            uvec2 tileLow; uvec2 tileHigh; \
+            { uint c = tileC; vec4 x = tileScratch[tileS]; tileLow = tilePack(expr); } \
+            { uint c = tileC + 4; vec4 x = tileScratch[tileS + 1]; tileHigh = tilePack(expr); } \
+            uint c = tileC; statements) \
+        tileSync(); \
+    } }
+#define ACC_PUT(acc, tile, r, c, x, expr) ACC_OCTS(acc, r, c, x, expr, tilePool[(tile.at + r * tile.stride + c / 4) >> 1] = uvec4(tileLow, tileHigh);)
+#define ACC_STORE(acc, p, r, c, i, left, x, expr) ACC_OCTS(acc, r, c, x, expr, storeOct(p, i, left, tileLow, tileHigh);)

@@ -95,3 +95,6 @@ void mma(inout Acc acc, Tile a, Tile b, uint k) {
     [[unroll]] for (uint tileF = 0; tileF < PER_M * PER_N; tileF++) { \
         uint r = accRow(tileF / PER_N); uint c = accColumn(tileF % PER_N); vec4 x = acc.v[tileF]; acc.v[tileF] = expr; \
     } }
+
+#define ACC_PUT(acc, tile, r, c, x, expr) ACC_EACH(acc, r, c, x, tilePut(tile, r, c, expr);)
+#define ACC_STORE(acc, p, r, c, i, left, x, expr) ACC_EACH(acc, r, c, x, storeTail4T(p, i, left, expr);)

@@ -20,11 +20,13 @@ layout(push_constant, scalar) uniform Args {
 } args;
 
 layout(local_size_x_id = 0) in;
-layout(constant_id = 8) const bool ALIGNED = true;         // K is a multiple of 4
-layout(constant_id = 9) const bool GATED = true;
+layout(constant_id = 8) const bool ALIGNED = true;         // widths are multiples of 8, and tensors of 16 bytes
+layout(constant_id = 9) const uint SLICE = 32;             // chunk_tiles.glsl
+layout(constant_id = 10) const bool GATED = true;
 
 #define TILE_ALIGNED ALIGNED
-#define TILE_QUADS (2 * tileQuads(64, 32))
+#define TILE_WHOLE ALIGNED
+#define TILE_QUADS (2 * tileQuads(64, SLICE))
 #define TILE_VECTOR 256
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
@@ -33,7 +35,7 @@ layout(constant_id = 9) const bool GATED = true;
 uint K = args.K, H = args.H;
 
 void storeRow(F32Buf A, uint r, uint c, vec4 x, uint width, uint count) {
-    for (uint e = 0; e < 4; e++) {
+    [[unroll]] for (uint e = 0; e < 4; e++) {
         bool isMine = GATED ? isLevelPair(r, c + e, width) : c + e <= r;
         if (r < count && isMine) A.v[r * H * args.C + c + e] = args.scale * x[e];
     }
@@ -46,7 +48,7 @@ void main() {
     uint64_t token = uint64_t(chunk.tokens.first) * H + head;
     TBuf rowsA = atT(args.a, token * K), rowsB = atT(args.b, token * K);
     F32Buf gates = GATED ? atF(args.gate, token * K) : args.gate, A = atF(args.A, token * args.C);
-    Tile x = Tile(0, tileStride(32), false), y = Tile(tileQuads(64, 32), tileStride(32), false);
+    Tile x = Tile(0, tileStride(SLICE), false), y = Tile(tileQuads(64, SLICE), tileStride(SLICE), false);
 
     [[dont_unroll]] for (uint width = args.C / 2; width > 0; width = GATED ? width / 2 : 0) {
         Acc scores;
@@ -58,12 +60,15 @@ void main() {
                         * levelFactor(gates, r, k0 + c, width, K, H * K, count)
                     : vec4(0)))
             } else {
-                TILE_STAGE(x, 64, SLICE, r, c, rowQuad(rowsA, r, k0 + c, K, H * K, count))
-                TILE_STAGE(y, 64, SLICE, r, c, rowQuad(rowsB, r, k0 + c, K, H * K, count))
+                TILE_ROWS(x, 64, SLICE, rowsA, 0, k0, K, H * K, count)
+                TILE_ROWS(y, 64, SLICE, rowsB, 0, k0, K, H * K, count)
             }
             barrier();
-            if (GATED) mma(scores, x, T(x), SLICE);
-            else mma(scores, x, T(y), SLICE);
+            if (GATED) {
+                mma(scores, x, T(x), SLICE);
+            } else {
+                mma(scores, x, T(y), SLICE);
+            }
             barrier();
         }
         ACC_EACH(scores, r, c, x, storeRow(A, r, c, x, width, count);)

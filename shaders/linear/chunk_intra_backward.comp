@@ -18,10 +18,12 @@ layout(push_constant, scalar) uniform Args {
 } args;
 
 layout(local_size_x_id = 0) in;
-layout(constant_id = 8) const bool ALIGNED = true;         // K is a multiple of 4
+layout(constant_id = 8) const bool ALIGNED = true;         // widths are multiples of 8, and tensors of 16 bytes
+layout(constant_id = 9) const uint SLICE = 32;             // chunk_tiles.glsl
 
 #define TILE_ALIGNED ALIGNED
-#define TILE_QUADS (tileQuads(64, 64) + tileQuads(32, 64))
+#define TILE_WHOLE ALIGNED
+#define TILE_QUADS (tileQuads(64, 64) + tileQuads(SLICE, 64))
 #define TILE_VECTOR 128
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
@@ -32,7 +34,7 @@ uint K = args.K, H = args.H, k0;
 // Four elements of W from (r, c) on.
 vec4 levelWeights(F32Buf dA, uint r, uint c, uint width, uint count) {
     vec4 w = vec4(0);
-    for (uint e = 0; e < 4; e++) {
+    [[unroll]] for (uint e = 0; e < 4; e++) {
         uint s = c + e;
         if (max(r, s) < count && isLevelPair(max(r, s), min(r, s), width)) w[e] = dA.v[max(r, s) * H * args.C + min(r, s)];
     }

@@ -9,7 +9,7 @@
 // MODE 2 (vector gate on the output's channels): out fp32 += f_i inter (a_i S), no A.                               dq: a = do; dk: a = v
 // a, b [tokens, H, P]; c, out, e [tokens, H, Q]; states [chunks, H, P, Q] (STATE_T: [chunks, H, Q, P]); A fp32 [tokens, H, C];
 // gate: cumulative log decay in the chunk, fp32 [tokens, H] or [tokens, H, P] or [tokens, H, Q] by mode, or null.
-// One workgroup a chunk and tile of 64 columns (x) and head (y).
+// One workgroup a chunk and TILES tiles of 64 columns (x) and head (y).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
 // @exclude T=f32 MM=coopmat
 // @requires MM=coopmat: cooperative_matrix
@@ -22,17 +22,23 @@
 
 layout(push_constant, scalar) uniform Args {
     TBuf a; TBuf b; TBuf c; F32Buf gate; F32Buf gamma; F32Buf states; F32Buf A; TBuf e; F32Buf dots; F32Buf o; I32Buf packed;
-    uint N; uint T; uint C; uint H; uint P; uint Q; uint flags; float inter; float intra; float decayKind;
+    uint N; uint T; uint C; uint H; uint P; uint Q; float inter; float intra; float decayKind;
 } args;
 
 layout(local_size_x_id = 0) in;
-layout(constant_id = 8) const bool ALIGNED = true;         // P and Q are multiples of 4
-layout(constant_id = 9) const uint MODE = 0;
+layout(constant_id = 8) const bool ALIGNED = true;         // widths are multiples of 8, and tensors of 16 bytes
+layout(constant_id = 9) const uint SLICE = 32;             // chunk_tiles.glsl
+layout(constant_id = 10) const uint MODE = 0;
+layout(constant_id = 11) const uint FLAGS = 0;
+layout(constant_id = 12) const uint TILES = 1;             // tiles of 64 columns of the output that a workgroup makes
 
 #define TILE_ALIGNED ALIGNED
-// Either a, S and b, 32 wide each, or A and 32 rows of c.
-#define OPERAND (tileQuads(64, 32) > tileQuads(32, 64) ? tileQuads(64, 32) : tileQuads(32, 64))
-#define TILE_QUADS (3 * OPERAND > tileQuads(64, 64) + OPERAND ? 3 * OPERAND : tileQuads(64, 64) + OPERAND)
+#define TILE_WHOLE ALIGNED
+// Either SLICE columns of a and b and SLICE rows of S, or A and SLICE rows of c.
+#define OPERAND (tileQuads(64, SLICE) > tileQuads(SLICE, 64) ? tileQuads(64, SLICE) : tileQuads(SLICE, 64))
+#define QUADS_READ ((2 + TILES) * OPERAND)
+#define QUADS_SCORES (tileQuads(64, 64) + TILES * tileQuads(SLICE, 64))
+#define TILE_QUADS (QUADS_READ > QUADS_SCORES ? QUADS_READ : QUADS_SCORES)
 #define TILE_VECTOR 128
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
@@ -41,13 +47,25 @@ layout(constant_id = 9) const uint MODE = 0;
 const uint STATES_F32 = 4;
 
 uint P = args.P, Q = args.Q, H = args.H, head = gl_WorkGroupID.y;
-bool reverse = (args.flags & REVERSE) != 0;
+const bool reverse = (FLAGS & REVERSE) != 0, stateT = (FLAGS & STATE_T) != 0;
 uint q0;
 
-// Elements (r, c..c+3) of the state as it lies in memory, rows of `width`.
-vec4 stateQuad(uint64_t at, uint r, uint c, uint rows, uint width) {
-    if ((args.flags & STATES_F32) != 0) return rowQuadF(atF(args.states, at), r, c, width, width, rows);
-    return widen(rowQuad(atT(TBuf(uint64_t(args.states)), at), r, c, width, width, rows));
+Tile stateTile(uint t) { return Tile((2 + t) * OPERAND, stateT ? tileStride(SLICE) : tileStride(64), stateT); }
+Tile valueTile(uint t) { return Tile(tileQuads(64, 64) + t * tileQuads(SLICE, 64), tileStride(64), false); }
+
+// Rows p0 and columns q0 on of the state, as it lies in memory.
+void stageState(Tile tile, uint64_t at, uint p0, uint q0) {
+    F32Buf wide = atF(args.states, at);
+    TBuf narrow = atT(TBuf(uint64_t(args.states)), at);
+    if ((FLAGS & STATES_F32) != 0 && stateT) {
+        TILE_STAGE(tile, 64, SLICE, r, c, rowQuadF(wide, q0 + r, p0 + c, P, P, Q))
+    } else if ((FLAGS & STATES_F32) != 0) {
+        TILE_STAGE(tile, SLICE, 64, r, c, rowQuadF(wide, p0 + r, q0 + c, Q, Q, P))
+    } else if (stateT) {
+        TILE_ROWS(tile, 64, SLICE, narrow, q0, p0, P, P, Q)
+    } else {
+        TILE_ROWS(tile, SLICE, 64, narrow, p0, q0, Q, Q, P)
+    }
 }
 
 vec4 vectorFactor(F32Buf gates, uint r, uint c, uint width, uint count) {
@@ -56,15 +74,14 @@ vec4 vectorFactor(F32Buf gates, uint r, uint c, uint width, uint count) {
 }
 
 void main() {
-    uint tiles = (Q + 63) / 64;
-    uint chunkIndex = gl_WorkGroupID.x / tiles, tile = gl_WorkGroupID.x % tiles;
-    q0 = tile * 64;
+    uint groups = (Q + 64 * TILES - 1) / (64 * TILES);
+    uint chunkIndex = gl_WorkGroupID.x / groups, tile0 = gl_WorkGroupID.x % groups * TILES;
+    q0 = tile0 * 64;
     Chunk chunk = chunkAt(args.packed, args.N, chunkIndex, args.T, args.C);
     if (chunk.sequence < 0) return;
     uint count = chunk.tokens.count, lane = gl_LocalInvocationIndex;
     uint64_t token = uint64_t(chunk.tokens.first) * H + head;
     uint64_t state = (uint64_t(chunkIndex) * H + head) * P * Q;
-    bool stateT = (args.flags & STATE_T) != 0;
     TBuf rowsA = atT(args.a, token * P);
 
     if (MODE == 0 && lane < 64) {
@@ -79,47 +96,46 @@ void main() {
         tileVector[lane] = args.inter * exp(reverse ? last - g : g);
     }
 
-    Tile a = Tile(0, tileStride(32), false), b = Tile(2 * OPERAND, tileStride(32), false);
-    Tile S = Tile(OPERAND, stateT ? tileStride(32) : tileStride(64), stateT);
-    Acc acc, scores;
-    accZero(acc);
+    Tile a = Tile(0, tileStride(SLICE), false), b = Tile(OPERAND, tileStride(SLICE), false);
+    Acc acc[TILES], scores;
+    [[unroll]] for (uint t = 0; t < TILES; t++) accZero(acc[t]);
     accZero(scores);
     [[dont_unroll]] for (uint p0 = 0; p0 < P; p0 += SLICE) {
         if (MODE == 1) {
             F32Buf gates = atF(args.gate, token * P);
             TILE_STAGE(a, 64, SLICE, r, c, (r < count ? widen(rowQuad(rowsA, r, p0 + c, P, H * P, count)) * vectorFactor(gates, r, p0 + c, P, count) : vec4(0)))
         } else {
-            TILE_STAGE(a, 64, SLICE, r, c, rowQuad(rowsA, r, p0 + c, P, H * P, count))
+            TILE_ROWS(a, 64, SLICE, rowsA, 0, p0, P, H * P, count)
         }
-        if (stateT) TILE_STAGE(S, 64, SLICE, r, c, stateQuad(state, q0 + r, p0 + c, Q, P))
-        else TILE_STAGE(S, SLICE, 64, r, c, stateQuad(state, p0 + r, q0 + c, P, Q))
         if (MODE == 0) {
             TBuf rowsB = atT(args.b, token * P);
-            TILE_STAGE(b, 64, SLICE, r, c, rowQuad(rowsB, r, p0 + c, P, H * P, count))
+            TILE_ROWS(b, 64, SLICE, rowsB, 0, p0, P, H * P, count)
         }
+        [[unroll]] for (uint t = 0; t < TILES; t++) stageState(stateTile(t), state, p0, q0 + 64 * t);
         barrier();
-        mma(acc, a, S, SLICE);
+        [[unroll]] for (uint t = 0; t < TILES; t++) mma(acc[t], a, stateTile(t), SLICE);
         if (MODE == 0) mma(scores, a, T(b), SLICE);
         barrier();
     }
 
     if (MODE == 2) {
         F32Buf o = atF(args.o, token * Q), gates = atF(args.gate, token * Q);
-        ACC_EACH(acc, r, c, x, {
-            if (r < count) {
-                vec4 sum = rowQuadF(o, r, q0 + c, Q, H * Q, count) + args.inter * x * vectorFactor(gates, r, q0 + c, Q, count);
-                storeTail4F(o, r * H * Q + q0 + c, int(Q) - int(q0 + c), sum);
-            }
-        })
+        [[unroll]] for (uint t = 0; t < TILES; t++) {
+            ACC_EACH(acc[t], r, tileC, x, {
+                uint c = q0 + 64 * t + tileC;
+                vec4 sum = rowQuadF(o, r, c, Q, H * Q, count) + args.inter * x * vectorFactor(gates, r, c, Q, count);
+                storeTail4F(o, r * H * Q + c, r < count ? int(Q) - int(c) : 0, sum);
+            })
+        }
         return;
     }
 
-    Tile A = Tile(0, tileStride(64), MODE == 1 && reverse), values = Tile(tileQuads(64, 64), tileStride(64), false);
+    Tile A = Tile(0, tileStride(64), MODE == 1 && reverse);
     if (MODE == 0) {
-        accScaleRows(acc, 0);
-        ACC_EACH(scores, r, c, x, tilePut(A, r, c, maskedScores(r, c, x, count, reverse, args.intra));)
+        [[unroll]] for (uint t = 0; t < TILES; t++) accScaleRows(acc[t], 0);
+        ACC_PUT(scores, A, r, c, x, maskedScores(r, c, x, count, reverse, args.intra))
     } else {
-        accScale(acc, args.inter);
+        [[unroll]] for (uint t = 0; t < TILES; t++) accScale(acc[t], args.inter);
         F32Buf rows = atF(args.A, token * args.C);
         TILE_STAGE(A, 64, 64, r, c, (r < count && c < args.C
             ? mix(vec4(0), load4F(rows, r * H * args.C + c), lessThanEqual(uvec4(c) + uvec4(0, 1, 2, 3), uvec4(r)))
@@ -127,25 +143,27 @@ void main() {
     }
     TBuf rowsC = atT(args.c, token * Q);
     [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
-        TILE_STAGE(values, SLICE, 64, r, c, rowQuad(rowsC, s0 + r, q0 + c, Q, H * Q, count))
+        [[unroll]] for (uint t = 0; t < TILES; t++) TILE_ROWS(valueTile(t), SLICE, 64, rowsC, s0, q0 + 64 * t, Q, H * Q, count)
         barrier();
-        mma(acc, Tile(A.at + (A.transposed ? s0 * A.stride : s0 / 4), A.stride, A.transposed), values, SLICE);
+        Tile columns = Tile(A.at + (A.transposed ? s0 * A.stride : s0 / 4), A.stride, A.transposed);
+        [[unroll]] for (uint t = 0; t < TILES; t++) mma(acc[t], columns, valueTile(t), SLICE);
         barrier();
     }
 
     TBuf o = atT(TBuf(uint64_t(args.o)), token * Q);
-    ACC_EACH(acc, r, c, x, {
-        if (r < count) storeTail4T(o, r * H * Q + q0 + c, int(Q) - int(q0 + c), x);
-        if (!isNull(args.dots)) {
-            vec4 e = widen(rowQuad(atT(args.e, token * Q), r, q0 + c, Q, H * Q, count));
-            floatPut(r * 16 + c / 4, dot(e, x));
-        }
-    })
+    [[unroll]] for (uint t = 0; t < TILES; t++) {
+        ACC_STORE(acc[t], o, r, c, r * H * Q + q0 + 64 * t + c, (r < count ? int(Q) - int(q0 + 64 * t + c) : 0), x, x)
+    }
     if (isNull(args.dots)) return;
-    barrier();
-    if (lane < count) {
-        float sum = 0;
-        for (uint i = 0; i < 16; i++) sum += floatGet(lane * 16 + i);
-        atF(args.dots, uint64_t(tile) * (isNull(args.packed) ? args.N * args.T : args.T) * H).v[(chunk.tokens.first + lane) * H + head] = sum;
+    TBuf rowsE = atT(args.e, token * Q);
+    [[unroll]] for (uint t = 0; t < TILES; t++) {
+        ACC_EACH(acc[t], r, c, x, floatPut(r * 16 + c / 4, dot(widen(rowQuad(rowsE, r, q0 + 64 * t + c, Q, H * Q, count)), x));)
+        barrier();
+        if (lane < count && q0 + 64 * t < Q) {
+            float sum = 0;
+            for (uint i = 0; i < 16; i++) sum += floatGet(lane * 16 + i);
+            atF(args.dots, uint64_t(tile0 + t) * (isNull(args.packed) ? args.N * args.T : args.T) * H).v[(chunk.tokens.first + lane) * H + head] = sum;
+        }
+        barrier();
     }
 }

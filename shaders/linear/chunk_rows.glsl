@@ -4,7 +4,7 @@ const uint REVERSE = 1, STATE_T = 2;
 // Four scores of row i from column j on, gated and masked: j <= i, or in reverse j >= i.
 vec4 maskedScores(uint i, uint j, vec4 x, uint count, bool reverse, float scale) {
     vec4 y = vec4(0);
-    for (uint e = 0; e < 4; e++) {
+    [[unroll]] for (uint e = 0; e < 4; e++) {
         bool seen = reverse ? j + e >= i && j + e < count : j + e <= i;
         if (seen && i < count) y[e] = scale * x[e] * exp(-abs(tileVector[64 + i] - tileVector[64 + j + e]));
     }

@@ -18,49 +18,44 @@
 
 layout(push_constant, scalar) uniform Args {
     TBuf a; TBuf b; F32Buf gate; F32Buf gamma; F32Buf initial; F32Buf final; F32Buf states; I32Buf packed;
-    uint N; uint T; uint C; uint H; uint K; uint V; uint flags; float scale; float decayKind;
+    uint N; uint T; uint C; uint H; uint K; uint V; float scale; float decayKind;
 } args;
 
 layout(local_size_x_id = 0) in;
-layout(constant_id = 8) const bool ALIGNED = true;         // K and V are multiples of 4
-layout(constant_id = 9) const bool VECTOR = false;
-
-#define TILE_ALIGNED ALIGNED
-#define TILE_QUADS (2 * tileQuads(32, 64))
-#define TILE_VECTOR 64
-#include "common/tile.glsl"
-#include "linear/chunk_tiles.glsl"
+layout(constant_id = 8) const bool ALIGNED = true;         // widths are multiples of 8, and tensors of 16 bytes
+layout(constant_id = 9) const uint SLICE = 32;             // chunk_tiles.glsl
+layout(constant_id = 10) const bool VECTOR = false;
+layout(constant_id = 11) const uint FLAGS = 0;
 
 const uint REVERSE = 1, INITIAL_T = 2, STATES_F32 = 4, FINAL_T = 8;
+
+#define TILE_ALIGNED ALIGNED
+#define TILE_WHOLE ALIGNED
+#define TILE_QUADS (2 * tileQuads(SLICE, 64))
+#define TILE_VECTOR 128
+#include "common/tile.glsl"
+#include "linear/chunk_tiles.glsl"
 
 uint K = args.K, V = args.V, H = args.H;
 uint tilesV = (V + 63) / 64;
 uint k0 = gl_WorkGroupID.x / tilesV * 64, v0 = gl_WorkGroupID.x % tilesV * 64;
 uint head = gl_WorkGroupID.y;
-bool reverse = (args.flags & REVERSE) != 0;
+const bool reverse = (FLAGS & REVERSE) != 0;
 float headGate = headDecay(args.gamma, args.decayKind, gl_WorkGroupID.y);
 
 vec4 loadState(uint64_t at, uint r, uint c) {
     uint k = k0 + r, v = v0 + c;
-    if ((args.flags & INITIAL_T) == 0) return loadTail4F(atF(args.initial, at), k * V + v, k < K ? int(V) - int(v) : 0);
+    if ((FLAGS & INITIAL_T) == 0) return loadTail4F(atF(args.initial, at), k * V + v, k < K ? int(V) - int(v) : 0);
     vec4 x = vec4(0);
-    for (uint e = 0; e < 4; e++) if (k < K && v + e < V) x[e] = atF(args.initial, at).v[(v + e) * K + k];
+    [[unroll]] for (uint e = 0; e < 4; e++) if (k < K && v + e < V) x[e] = atF(args.initial, at).v[(v + e) * K + k];
     return x;
 }
 
 void storeFinal(uint64_t at, uint r, uint c, vec4 x) {
     uint k = k0 + r, v = v0 + c;
     if (k >= K) return;
-    if ((args.flags & FINAL_T) == 0) storeTail4F(atF(args.final, at), k * V + v, int(V) - int(v), x);
-    else for (uint e = 0; e < 4; e++) if (v + e < V) atF(args.final, at).v[(v + e) * K + k] = x[e];
-}
-
-void storeState(uint chunk, uint r, uint c, vec4 x) {
-    uint k = k0 + r, v = v0 + c;
-    if (k >= K) return;
-    uint64_t at = (uint64_t(chunk) * H + head) * K * V;
-    if ((args.flags & STATES_F32) != 0) storeTail4F(atF(args.states, at), k * V + v, int(V) - int(v), x);
-    else storeTail4T(atT(TBuf(uint64_t(args.states)), at), k * V + v, int(V) - int(v), x);
+    if ((FLAGS & FINAL_T) == 0) storeTail4F(atF(args.final, at), k * V + v, int(V) - int(v), x);
+    else [[unroll]] for (uint e = 0; e < 4; e++) if (v + e < V) atF(args.final, at).v[(v + e) * K + k] = x[e];
 }
 
 // What a row gathers on its way into (reverse: out of) the state, at cumulative decay g when the chunk's last is `last`.
@@ -72,30 +67,46 @@ void main() {
     uint C = args.C, chunks = (sequence.count + C - 1) / C;
     uint first = firstChunk(args.packed, args.N, n, args.T, C);
     uint64_t corner = (uint64_t(n) * H + head) * K * V;
-    Tile a = Tile(0, tileStride(64), false), b = Tile(tileQuads(32, 64), tileStride(64), false);
+    Tile a = Tile(0, tileStride(64), false), b = Tile(tileQuads(SLICE, 64), tileStride(64), false);
 
     Acc S;
-    if (isNull(args.initial)) accZero(S);
-    else ACC_SET(S, r, c, loadState(corner, r, c))
+    accZero(S);
+    if (!isNull(args.initial)) ACC_SET(S, r, c, loadState(corner, r, c))
 
     [[dont_unroll]] for (uint i = 0; i < chunks; i++) {
         uint index = reverse ? chunks - 1 - i : i;
         uint start = sequence.first + index * C, count = min(C, sequence.count - index * C);
-        ACC_EACH(S, r, c, x, storeState(first + index, r, c, x);)
+        uint64_t at = (uint64_t(first + index) * H + head) * K * V;
+        F32Buf wide = atF(args.states, at);
+        TBuf narrow = atT(TBuf(uint64_t(args.states)), at);
+        if ((FLAGS & STATES_F32) != 0) {
+            ACC_EACH(S, r, c, x, storeTail4F(wide, (k0 + r) * V + v0 + c, k0 + r < K ? int(V) - int(v0 + c) : 0, x);)
+        } else {
+            ACC_STORE(S, narrow, r, c, (k0 + r) * V + v0 + c, (k0 + r < K ? int(V) - int(v0 + c) : 0), x, x)
+        }
 
-        // tileVector: with VECTOR the decay of the state's rows, else G of the chunk's tokens, repeated after the last one. (Every load below has
+        // tileVector: with VECTOR the decay of the state's rows, else the factors of the chunk's tokens and from 64 on
+        // their G, repeated after the last one. (Every load below has
         // an address of its own in each lane: a CPU driver was seen to do a load with a common one in a loop that has ended.)
         uint64_t token = uint64_t(start) * H + head;
         TBuf rowsA = atT(args.a, token * K), rowsB = atT(args.b, token * V);
         F32Buf gates = VECTOR ? atF(args.gate, token * K) : atF(args.gate, token);
         if (lane < 64) {
             uint r = min(lane, count - 1), k = k0 + lane;
-            if (VECTOR) tileVector[lane] = k < K ? exp(gates.v[(count - 1) * H * K + k]) : 0.0;
-            else tileVector[lane] = headGate * float(r + 1) + (isNull(args.gate) ? 0.0 : gates.v[r * H]);
+            if (VECTOR) {
+                tileVector[lane] = k < K ? exp(gates.v[(count - 1) * H * K + k]) : 0.0;
+            } else {
+                tileVector[64 + lane] = headGate * float(r + 1) + (isNull(args.gate) ? 0.0 : gates.v[r * H]);
+            }
         }
         barrier();
-        if (VECTOR) accScaleRows(S, 0);
-        else accScale(S, exp(tileVector[63]));
+        if (VECTOR) {
+            accScaleRows(S, 0);
+        } else {
+            accScale(S, exp(tileVector[127]));
+            if (lane < 64) tileVector[lane] = exp(reverse ? tileVector[64 + lane] : tileVector[127] - tileVector[64 + lane]) * args.scale;
+            barrier();
+        }
         [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
             if (VECTOR) {
                 TILE_STAGE(a, SLICE, 64, r, c, (s0 + r < count
@@ -103,11 +114,9 @@ void main() {
                         * factor(rowQuadF(gates, s0 + r, k0 + c, K, H * K, count), rowQuadF(gates, count - 1, k0 + c, K, H * K, count))
                     : vec4(0)))
             } else {
-                TILE_STAGE(a, SLICE, 64, r, c, (s0 + r < count
-                    ? widen(rowQuad(rowsA, s0 + r, k0 + c, K, H * K, count)) * factor(vec4(tileVector[s0 + r]), vec4(tileVector[63]))
-                    : vec4(0)))
+                TILE_SCALED_ROWS(a, SLICE, 64, rowsA, s0, k0, K, H * K, count, r, tileVector[s0 + r])
             }
-            TILE_STAGE(b, SLICE, 64, r, c, rowQuad(rowsB, s0 + r, v0 + c, V, H * V, count))
+            TILE_ROWS(b, SLICE, 64, rowsB, s0, v0, V, H * V, count)
             barrier();
             mma(S, T(a), b, SLICE);
             barrier();

@@ -1,6 +1,5 @@
 // What the chunk kernels share: tiles of 64 tokens by 64 channels, whatever the chunk length C <= 64 (rows past a chunk's tokens are zero),
-// and reductions in slices of 32, so that two operand tiles and a 64 x 64 tile fit 32 KiB.
-const uint SLICE = 32;
+// and reductions in slices of SLICE: 32, so that two operand tiles and a 64 x 64 tile fit 32 KiB, or 64 where there is more.
 
 #ifdef T_f32
 vec4 widen(vec4 x) { return x; }

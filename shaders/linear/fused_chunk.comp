@@ -21,12 +21,14 @@ layout(push_constant, scalar) uniform Args {
 } args;
 
 layout(local_size_x_id = 0) in;
-layout(constant_id = 8) const bool ALIGNED = true;         // P and Q are multiples of 4
-layout(constant_id = 9) const uint STATES = 1;             // ceil(P / 64)
+layout(constant_id = 8) const bool ALIGNED = true;         // widths are multiples of 8, and tensors of 16 bytes
+layout(constant_id = 9) const uint SLICE = 32;             // chunk_tiles.glsl
+layout(constant_id = 10) const uint STATES = 1;             // ceil(P / 64)
 
 #define TILE_ALIGNED ALIGNED
-// Either 32 columns of a, 32 rows of S, 32 columns of b; or A and 32 rows of c; or 32 rows of b and c.
-#define OPERAND (tileQuads(64, 32) > tileQuads(32, 64) ? tileQuads(64, 32) : tileQuads(32, 64))
+#define TILE_WHOLE ALIGNED
+// Either SLICE columns of a, SLICE rows of S, SLICE columns of b; or A and SLICE rows of c; or SLICE rows of b and c.
+#define OPERAND (tileQuads(64, SLICE) > tileQuads(SLICE, 64) ? tileQuads(64, SLICE) : tileQuads(SLICE, 64))
 #define TILE_QUADS (3 * OPERAND > tileQuads(64, 64) + OPERAND ? 3 * OPERAND : tileQuads(64, 64) + OPERAND)
 #define TILE_VECTOR 128
 #include "common/tile.glsl"
@@ -39,14 +41,14 @@ bool reverse = (args.flags & REVERSE) != 0, stateT = (args.flags & STATE_T) != 0
 vec4 loadState(uint64_t at, uint p, uint q) {
     if (!stateT) return loadTail4F(atF(args.initial, at), p * Q + q, p < P ? int(Q) - int(q) : 0);
     vec4 x = vec4(0);
-    for (uint i = 0; i < 4; i++) if (p < P && q + i < Q) x[i] = atF(args.initial, at).v[(q + i) * P + p];
+    [[unroll]] for (uint i = 0; i < 4; i++) if (p < P && q + i < Q) x[i] = atF(args.initial, at).v[(q + i) * P + p];
     return x;
 }
 
 void storeState(uint64_t at, uint p, uint q, vec4 x) {
     if (p >= P) return;
     if (!stateT) storeTail4F(atF(args.final, at), p * Q + q, int(Q) - int(q), x);
-    else for (uint i = 0; i < 4; i++) if (q + i < Q) atF(args.final, at).v[(q + i) * P + p] = x[i];
+    else [[unroll]] for (uint i = 0; i < 4; i++) if (q + i < Q) atF(args.final, at).v[(q + i) * P + p] = x[i];
 }
 
 void main() {
@@ -56,14 +58,14 @@ void main() {
     uint64_t corner = (uint64_t(n) * H + head) * P * Q;
     float headGate = headDecay(args.gamma, args.decayKind, head);
     float inter = reverse ? 1.0 : args.scale, write = reverse ? args.scale : 1.0;
-    Tile a = Tile(0, tileStride(32), false), part = Tile(OPERAND, tileStride(64), false), b = Tile(2 * OPERAND, tileStride(32), false);
+    Tile a = Tile(0, tileStride(SLICE), false), part = Tile(OPERAND, tileStride(64), false), b = Tile(2 * OPERAND, tileStride(SLICE), false);
     Tile A = Tile(0, tileStride(64), false), values = Tile(tileQuads(64, 64), tileStride(64), false);
     Tile keys = Tile(0, tileStride(64), false);
 
     Acc S[STATES];
     [[unroll]] for (uint i = 0; i < STATES; i++) {
-        if (isNull(args.initial)) accZero(S[i]);
-        else ACC_SET(S[i], r, c, loadState(corner, i * 64 + r, q0 + c))
+        accZero(S[i]);
+        if (!isNull(args.initial)) ACC_SET(S[i], r, c, loadState(corner, i * 64 + r, q0 + c))
     }
 
     [[dont_unroll]] for (uint i = 0; i < chunks; i++) {
@@ -85,8 +87,8 @@ void main() {
         [[unroll]] for (uint t = 0; t < STATES; t++) {
             [[dont_unroll]] for (uint p = 0; p < 64; p += SLICE) {
                 uint p0 = t * 64 + p;
-                TILE_STAGE(a, 64, SLICE, r, c, rowQuad(rowsA, r, p0 + c, P, H * P, count))
-                TILE_STAGE(b, 64, SLICE, r, c, rowQuad(rowsB, r, p0 + c, P, H * P, count))
+                TILE_ROWS(a, 64, SLICE, rowsA, 0, p0, P, H * P, count)
+                TILE_ROWS(b, 64, SLICE, rowsB, 0, p0, P, H * P, count)
                 ACC_EACH(S[t], r, c, x, if (r / SLICE == p / SLICE) tilePut(part, r % SLICE, c, x);)
                 barrier();
                 mma(acc, a, part, SLICE);
@@ -95,19 +97,17 @@ void main() {
             }
         }
         accScaleRows(acc, 0);
-        ACC_EACH(scores, r, c, x, tilePut(A, r, c, maskedScores(r, c, x, count, reverse, args.scale));)
+        ACC_PUT(scores, A, r, c, x, maskedScores(r, c, x, count, reverse, args.scale))
         [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += SLICE) {
-            TILE_STAGE(values, SLICE, 64, r, c, rowQuad(rowsC, s0 + r, q0 + c, Q, H * Q, count))
+            TILE_ROWS(values, SLICE, 64, rowsC, s0, q0, Q, H * Q, count)
             barrier();
             mma(acc, Tile(A.at + s0 / 4, A.stride, false), values, SLICE);
             barrier();
         }
         TBuf o = atT(args.o, token * Q), rowsE = atT(args.e, token * Q);
-        ACC_EACH(acc, r, c, x, {
-            if (r < count) storeTail4T(o, r * H * Q + q0 + c, int(Q) - int(q0 + c), x);
-            if (!isNull(args.dots)) floatPut(r * 16 + c / 4, dot(widen(rowQuad(rowsE, r, q0 + c, Q, H * Q, count)), x));
-        })
+        ACC_STORE(acc, o, r, c, r * H * Q + q0 + c, (r < count ? int(Q) - int(q0 + c) : 0), x, x)
         if (!isNull(args.dots)) {
+            ACC_EACH(acc, r, c, x, floatPut(r * 16 + c / 4, dot(widen(rowQuad(rowsE, r, q0 + c, Q, H * Q, count)), x));)
             barrier();
             if (lane < count) {
                 float sum = 0;
@@ -120,9 +120,8 @@ void main() {
         [[unroll]] for (uint t = 0; t < STATES; t++) {
             accScale(S[t], exp(last));
             [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += SLICE) {
-                TILE_STAGE(keys, SLICE, 64, r, c, (widen(rowQuad(rowsB, s0 + r, t * 64 + c, P, H * P, count))
-                    * (write * exp(reverse ? tileVector[64 + s0 + r] : last - tileVector[64 + s0 + r]))))
-                TILE_STAGE(values, SLICE, 64, r, c, rowQuad(rowsC, s0 + r, q0 + c, Q, H * Q, count))
+                TILE_SCALED_ROWS(keys, SLICE, 64, rowsB, s0, t * 64, P, H * P, count, r, write * exp(reverse ? tileVector[64 + s0 + r] : last - tileVector[64 + s0 + r]))
+                TILE_ROWS(values, SLICE, 64, rowsC, s0, q0, Q, H * Q, count)
                 barrier();
                 mma(S[t], T(keys), values, SLICE);
                 barrier();

@@ -9,7 +9,7 @@ internal static class ChunkOut
     private static readonly Kernel<Args> Kernel = new("linear/chunk_out");
 
     private readonly record struct Args(In A, In B, In C, In Gate, In Gamma, In States, In Scores, In E, Out Dots, InOut O, In Packed,
-        uint N, uint T, uint Chunk, uint H, uint P, uint Q, uint Flags, float Inter, float Intra, float DecayKind);
+        uint N, uint T, uint Chunk, uint H, uint P, uint Q, float Inter, float Intra, float DecayKind);
 
     private enum Mode : uint
     {
@@ -66,12 +66,13 @@ internal static class ChunkOut
     {
         if (states.DType == DType.Float32) read |= Read.StatesFloat32;
         var device = a.Device;
-        var groups = (long)shape.Chunks(chunk) * ChunkTiles.Count(shape.V);
+        var tiles = ChunkTiles.IsRoomy(device, a.DType) && shape.V > ChunkTiles.Size ? 2u : 1;
+        var groups = shape.Chunks(chunk) * (((long)ChunkTiles.Count(shape.V) + tiles - 1) / tiles);
         Require.That(groups <= device.Limits.WorkgroupsX, $"{shape.T} tokens are too many for one call on {device.Name}");
         Kernel.Launch(device,
             new(a, b, c, gate, decay.Gamma, states, scores, e, dots, o, shape.Table(chunk),
-                (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, (uint)read, inter, intra, decay.Kind),
+                (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, inter, intra, decay.Kind),
             new((uint)groups, (uint)shape.H), ChunkTiles.Variant(device, a.DType),
-            ChunkTiles.Spec(device, a.DType, ChunkTiles.Aligned(shape.K, shape.V), (uint)mode));
+            ChunkTiles.Spec(device, a.DType, ChunkTiles.AreWhole(shape.K, shape.V, a, b, c, gate, e, o), (uint)mode, (uint)read, tiles));
     }
 }

@@ -16,7 +16,7 @@ internal static class ChunkState
     private static readonly Kernel<DotArgs> DotKernel = new("linear/state_dot");
 
     private readonly record struct Args(In A, In B, In Gate, In Gamma, In Initial, Out Final, Out States, In Packed,
-        uint N, uint T, uint C, uint H, uint K, uint V, uint Flags, float Scale, float DecayKind);
+        uint N, uint T, uint C, uint H, uint K, uint V, float Scale, float DecayKind);
 
     private readonly record struct DotArgs(In States, In Gradients, In Final, Out Y, In Packed,
         uint N, uint T, uint C, uint H, uint Rows, uint Width, uint Results);
@@ -47,9 +47,9 @@ internal static class ChunkState
         var device = a.Device;
         Kernel.Launch(device,
             new(a, b, gate.Cumulative, gate.Decay.Gamma, initial, final, states, shape.Table(chunk),
-                (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, (uint)walk, scale, gate.Decay.Kind),
+                (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, scale, gate.Decay.Kind),
             new(ChunkTiles.Count(shape.V) * ChunkTiles.Count(shape.K), (uint)shape.H, (uint)shape.N), ChunkTiles.Variant(device, a.DType),
-            ChunkTiles.Spec(device, a.DType, ChunkTiles.Aligned(shape.K, shape.V), gate.IsVector ? 1u : 0));
+            ChunkTiles.Spec(device, a.DType, ChunkTiles.AreWhole(shape.K, shape.V, a, b, gate.Cumulative, initial, final), gate.IsVector ? 1u : 0, (uint)walk));
     }
 
     /// <summary>Storage for the state at each chunk.</summary>

@@ -12,23 +12,32 @@ internal static class ChunkTiles
     /// <summary>The variant of a chunk kernel for a storage type.</summary>
     public static string Variant(ComputeDevice device, DType type) => $"{type.Variant()},{TileProduct.Path(device, type)}";
 
-    /// <summary>Specialization constants: the tile product's, then the kernel's own from 8 on.</summary>
+    /// <summary>Specialization constants: the tile product's, 8 and 9 of every chunk kernel, then the kernel's own from 10 on.</summary>
+    /// <param name="device">Where it runs.</param>
+    /// <param name="type">Storage type.</param>
+    /// <param name="isWhole">Whether <see cref="AreWhole"/>.</param>
+    /// <param name="own">The kernel's constants.</param>
     /// <remarks>CPU drivers compile a kernel with several accumulators in half the time with 128 invocations as with 64, and run it as fast.</remarks>
-    public static uint[] Spec(ComputeDevice device, DType type, params ReadOnlySpan<uint> own)
+    public static uint[] Spec(ComputeDevice device, DType type, bool isWhole, params ReadOnlySpan<uint> own)
     {
-        var spec = TileProduct.Spec(device, type, Size, Size, own);
+        var spec = TileProduct.Spec(device, type, Size, Size, [isWhole ? 1u : 0, IsRoomy(device, type) ? 64u : 32u, .. own]);
         spec[0] = device.IsCpu && device.MatrixShape(type) is null ? 128u : 256u;
         return spec;
     }
 
-    /// <summary>1 when rows of all these widths hold whole quads.</summary>
-    public static uint Aligned(params ReadOnlySpan<int> widths)
+    /// <summary>Whether reductions go in slices of 64 and workgroups make two tiles: cooperative matrices and 48 KiB of shared memory.</summary>
+    public static bool IsRoomy(ComputeDevice device, DType type) =>
+        device.MatrixShape(type) is not null && !device.IsCpu && device.Limits.SharedMemory >= 48 << 10;
+
+    /// <summary>Whether rows of a width hold whole runs of eight elements, and tensors begin at multiples of 16 bytes.</summary>
+    public static bool AreWhole(int width, int width2, params ReadOnlySpan<Tensor?> tensors)
     {
-        foreach (var width in widths)
+        if (width % 8 != 0 || width2 % 8 != 0) return false;
+        foreach (var tensor in tensors)
         {
-            if (width % 4 != 0) return 0;
+            if (tensor is not null && tensor.Address % 16 != 0) return false;
         }
-        return 1;
+        return true;
     }
 
     /// <summary>Checks a chunk length.</summary>
