@@ -31,8 +31,14 @@ const uint REVERSE = 1, INITIAL_T = 2, STATES_F32 = 4, FINAL_T = 8;
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
-#define TILE_QUADS (2 * tileQuads(SLICE, 64))
-#define TILE_VECTOR 128
+// Cooperative matrices take a chunk in one slice.
+#ifdef MM_coopmat
+#define ROWS 64
+#else
+#define ROWS SLICE
+#endif
+#define TILE_QUADS (2 * tileQuads(ROWS, 64))
+#define TILE_VECTOR 64
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 
@@ -61,22 +67,69 @@ void storeFinal(uint64_t at, uint r, uint c, vec4 x) {
 // What a row gathers on its way into (reverse: out of) the state, at cumulative decay g when the chunk's last is `last`.
 vec4 factor(vec4 g, vec4 last) { return exp(reverse ? g : last - g) * args.scale; }
 
+struct Step { uint index; uint count; uint64_t token; };
+
+Step stepAt(Span sequence, uint chunks, uint i) {
+    uint index = reverse ? chunks - 1 - i : i;
+    return Step(index, min(args.C, sequence.count - index * args.C), uint64_t(sequence.first + index * args.C) * H + head);
+}
+
+// The lane's own gate of a chunk: G of token `lane`, the last one's repeated; with VECTOR G of channel `lane` at the last token. (Every load has an
+// address of its own in each lane: a CPU driver was seen to do a load with a common one in a loop that has ended.)
+float laneGate(Step step, uint lane) {
+    uint r = min(lane, step.count - 1);
+    if (VECTOR) return k0 + lane < K ? atF(args.gate, step.token * K).v[(step.count - 1) * H * K + k0 + lane] : 0.0;
+    return headGate * float(r + 1) + (isNull(args.gate) ? 0.0 : atF(args.gate, step.token).v[r * H]);
+}
+
+#ifdef MM_coopmat
+// An invocation's octs of the next chunk: read while the products of the one before run. They all lie in one column of octs.
+const uint OCTS = 512 / gl_WorkGroupSize.x;
+#define FETCH(step) { \
+    TBuf rowsA = atT(args.a, step.token * K), rowsB = atT(args.b, step.token * V); \
+    uint c = lane % 8 * 8; \
+    [[unroll]] for (uint j = 0; j < OCTS; j++) { \
+        uint r = lane / 8 + j * (gl_WorkGroupSize.x / 8); \
+        nextA[j] = loadOct(rowsA, r * H * K + k0 + c, r < step.count ? int(K) - int(k0 + c) : 0); \
+        nextB[j] = loadOct(rowsB, r * H * V + v0 + c, r < step.count ? int(V) - int(v0 + c) : 0); \
+        if (VECTOR) { \
+            F32Buf gates = atF(args.gate, step.token * K); \
+            nextGates[2 * j] = rowQuadF(gates, r, k0 + c, K, H * K, step.count); \
+            nextGates[2 * j + 1] = rowQuadF(gates, r, k0 + c + 4, K, H * K, step.count); \
+            lastGates[0] = rowQuadF(gates, step.count - 1, k0 + c, K, H * K, step.count); \
+            lastGates[1] = rowQuadF(gates, step.count - 1, k0 + c + 4, K, H * K, step.count); \
+        } \
+    } \
+    nextGate = lane < 64 ? laneGate(step, lane) : 0.0; }
+#else
+#define FETCH(step) nextGate = lane < 64 ? laneGate(step, lane) : 0.0;
+#endif
+
 void main() {
     uint n = gl_WorkGroupID.z, lane = gl_LocalInvocationIndex;
     Span sequence = sequenceSpan(args.packed, n, args.T);
-    uint C = args.C, chunks = (sequence.count + C - 1) / C;
-    uint first = firstChunk(args.packed, args.N, n, args.T, C);
+    uint chunks = (sequence.count + args.C - 1) / args.C;
+    uint first = firstChunk(args.packed, args.N, n, args.T, args.C);
     uint64_t corner = (uint64_t(n) * H + head) * K * V;
-    Tile a = Tile(0, tileStride(64), false), b = Tile(tileQuads(SLICE, 64), tileStride(64), false);
+    Tile a = Tile(0, tileStride(64), false), b = Tile(tileQuads(ROWS, 64), tileStride(64), false);
+    float nextGate;
+#ifdef MM_coopmat
+    uvec4 nextA[OCTS]; uvec4 nextB[OCTS]; vec4 nextGates[2 * OCTS]; vec4 lastGates[2];
+#endif
 
     Acc S;
     accZero(S);
     if (!isNull(args.initial)) ACC_SET(S, r, c, loadState(corner, r, c))
 
+    if (chunks > 0) {
+        Step begin = stepAt(sequence, chunks, 0);
+        FETCH(begin)
+    }
     [[dont_unroll]] for (uint i = 0; i < chunks; i++) {
-        uint index = reverse ? chunks - 1 - i : i;
-        uint start = sequence.first + index * C, count = min(C, sequence.count - index * C);
-        uint64_t at = (uint64_t(first + index) * H + head) * K * V;
+        Step step = stepAt(sequence, chunks, i);
+        // tileVector: with VECTOR the decay of the state's rows, else G of the chunk's tokens.
+        if (lane < 64) tileVector[lane] = VECTOR ? exp(nextGate) : nextGate;
+        uint64_t at = (uint64_t(first + step.index) * H + head) * K * V;
         F32Buf wide = atF(args.states, at);
         TBuf narrow = atT(TBuf(uint64_t(args.states)), at);
         if ((FLAGS & STATES_F32) != 0) {
@@ -84,43 +137,48 @@ void main() {
         } else {
             ACC_STORE(S, narrow, r, c, (k0 + r) * V + v0 + c, (k0 + r < K ? int(V) - int(v0 + c) : 0), x, x)
         }
-
-        // tileVector: with VECTOR the decay of the state's rows, else the factors of the chunk's tokens and from 64 on
-        // their G, repeated after the last one. (Every load below has
-        // an address of its own in each lane: a CPU driver was seen to do a load with a common one in a loop that has ended.)
-        uint64_t token = uint64_t(start) * H + head;
-        TBuf rowsA = atT(args.a, token * K), rowsB = atT(args.b, token * V);
-        F32Buf gates = VECTOR ? atF(args.gate, token * K) : atF(args.gate, token);
-        if (lane < 64) {
-            uint r = min(lane, count - 1), k = k0 + lane;
-            if (VECTOR) {
-                tileVector[lane] = k < K ? exp(gates.v[(count - 1) * H * K + k]) : 0.0;
-            } else {
-                tileVector[64 + lane] = headGate * float(r + 1) + (isNull(args.gate) ? 0.0 : gates.v[r * H]);
-            }
-        }
         barrier();
         if (VECTOR) {
             accScaleRows(S, 0);
         } else {
-            accScale(S, exp(tileVector[127]));
-            if (lane < 64) tileVector[lane] = exp(reverse ? tileVector[64 + lane] : tileVector[127] - tileVector[64 + lane]) * args.scale;
-            barrier();
+            accScale(S, exp(tileVector[63]));
         }
-        [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
+#ifdef MM_coopmat
+        [[unroll]] for (uint j = 0; j < OCTS; j++) {
+            uint r = lane / 8 + j * (gl_WorkGroupSize.x / 8), q = r * (tileStride(64) / 2) + lane % 8;
+            vec4 low = VECTOR ? factor(nextGates[2 * j], lastGates[0]) : factor(vec4(tileVector[r]), vec4(tileVector[63]));
+            vec4 high = VECTOR ? factor(nextGates[2 * j + 1], lastGates[1]) : low;
+            tilePool[a.at / 2 + q] = uvec4(tilePack(unpack4(nextA[j].xy) * low), tilePack(unpack4(nextA[j].zw) * high));
+            tilePool[b.at / 2 + q] = nextB[j];
+        }
+        barrier();
+        if (i + 1 < chunks) {
+            Step next = stepAt(sequence, chunks, i + 1);
+            FETCH(next)
+        }
+        mma(S, T(a), b, 64);
+#else
+        TBuf rowsA = atT(args.a, step.token * K), rowsB = atT(args.b, step.token * V);
+        F32Buf gates = atF(args.gate, step.token * K);
+        [[dont_unroll]] for (uint s0 = 0; s0 < step.count; s0 += SLICE) {
             if (VECTOR) {
-                TILE_STAGE(a, SLICE, 64, r, c, (s0 + r < count
-                    ? widen(rowQuad(rowsA, s0 + r, k0 + c, K, H * K, count))
-                        * factor(rowQuadF(gates, s0 + r, k0 + c, K, H * K, count), rowQuadF(gates, count - 1, k0 + c, K, H * K, count))
+                TILE_STAGE(a, SLICE, 64, r, c, (s0 + r < step.count
+                    ? widen(rowQuad(rowsA, s0 + r, k0 + c, K, H * K, step.count))
+                        * factor(rowQuadF(gates, s0 + r, k0 + c, K, H * K, step.count), rowQuadF(gates, step.count - 1, k0 + c, K, H * K, step.count))
                     : vec4(0)))
             } else {
-                TILE_SCALED_ROWS(a, SLICE, 64, rowsA, s0, k0, K, H * K, count, r, tileVector[s0 + r])
+                TILE_SCALED_ROWS(a, SLICE, 64, rowsA, s0, k0, K, H * K, step.count, r, factor(vec4(tileVector[s0 + r]), vec4(tileVector[63])).x)
             }
-            TILE_ROWS(b, SLICE, 64, rowsB, s0, v0, V, H * V, count)
+            TILE_ROWS(b, SLICE, 64, rowsB, s0, v0, V, H * V, step.count)
             barrier();
             mma(S, T(a), b, SLICE);
             barrier();
         }
+        if (i + 1 < chunks) {
+            Step next = stepAt(sequence, chunks, i + 1);
+            FETCH(next)
+        }
+#endif
     }
     if (!isNull(args.final)) ACC_EACH(S, r, c, x, storeFinal(corner, r, c, x);)
 }
