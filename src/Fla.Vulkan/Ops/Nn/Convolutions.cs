@@ -68,7 +68,7 @@ public static class Convolutions
     {
         Require.SameDevice(x, weight, bias, residual, initialState, cuSeqlens?.Starts, mask);
         Require.Rank(x, 3, "x");
-        var call = Call.Of(x, weight, bias, residual, activation, cuSeqlens.SequencesOf(x));
+        var call = Call.Of(x, weight, bias, residual, activation, cuSeqlens.SequencesOf(x), x.Size(1));
         Require.Float(initialState, "initialState");
         Require.Shape(initialState, "initialState", call.Sequences, call.Channels, call.Taps);
         if (mask is null) return Convolve(call, x, weight, bias, residual, initialState, outputFinalState, cuSeqlens?.Starts);
@@ -85,22 +85,23 @@ public static class Convolutions
     /// One token for each sequence: the state moves left by one, takes x in, and y = act(Σ_w weight[w]·state[w] + bias) + residual. The state changes in place, so a captured
     /// graph carries it from replay to replay. Not differentiable.
     /// </summary>
-    /// <param name="x">[B,T,C] with B·T = N.</param>
-    /// <param name="weight">[C,1,W] or [C,W].</param>
+    /// <param name="x">N·C elements under any shape whose last axis is C, such as [N,1,C] or [1,N,C].</param>
     /// <param name="state">[N,C,W], any float type.</param>
+    /// <param name="weight">[C,1,W] or [C,W].</param>
     /// <param name="bias">[C].</param>
-    /// <param name="residual">[B,T,C] of x's type.</param>
+    /// <param name="residual">Of x's shape and type.</param>
     /// <param name="activation">What follows the sum.</param>
-    /// <returns>y [B,T,C].</returns>
+    /// <returns>Of x's shape and type.</returns>
     /// <exception cref="ShapeException">Sizes that do not fit.</exception>
     /// <exception cref="DTypeException">Integers, or a residual of another type than x.</exception>
     /// <exception cref="AutogradException">A gradient would be needed: use <see cref="ShortConvolution"/>, or turn recording off.</exception>
-    public static Tensor ShortConvolutionStep(Tensor x, Tensor weight, Tensor state, Tensor? bias = null, Tensor? residual = null,
+    public static Tensor ShortConvolutionStep(Tensor x, Tensor state, Tensor weight, Tensor? bias = null, Tensor? residual = null,
         ConvolutionActivation activation = ConvolutionActivation.Silu)
     {
         Require.SameDevice(x, weight, state, bias, residual);
-        Require.Rank(x, 3, "x");
-        var call = Call.Of(x, weight, bias, residual, activation, checked(x.Size(0) * x.Size(1)));
+        Require.That(x.Rank > 0, "x needs an axis of channels");
+        var sequences = (int)RowLayout.Index(RowLayout.RowCount(x), x);
+        var call = Call.Of(x, weight, bias, residual, activation, sequences, 1);
         Require.Float(state, "state");
         Require.Shape(state, "state", call.Sequences, call.Channels, call.Taps);
         if (Autograd.IsRecording(x, weight, state, bias, residual)) throw new AutogradException("a convolution step has no gradient: use the whole convolution, or turn recording off");
@@ -193,19 +194,18 @@ public static class Convolutions
         /// <summary>Tokens of an invocation: they share the taps; small inputs are spread out instead.</summary>
         public int Run => Tokens * Pieces >= 1 << 19 ? TokensPerInvocation : 1;
 
-        public static Call Of(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, ConvolutionActivation activation, int sequences)
+        public static Call Of(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, ConvolutionActivation activation, int sequences, int span)
         {
             Require.Float(x, "x");
             Require.Float(weight, "weight");
             Require.Float(bias, "bias");
-            int channels = x.Size(2), taps = weight.Rank == 0 ? 0 : weight.Size(-1);
+            int channels = x.Size(-1), taps = weight.Rank == 0 ? 0 : weight.Size(-1);
             Require.That(weight.Count == (long)channels * taps && weight.Rank is 2 or 3 && weight.Size(0) == channels && taps is > 0 and <= MaxTaps,
                 $"weight needs the shape [{channels}, 1, W] or [{channels}, W], W at most {MaxTaps}, it is {weight.Describe()}");
             Require.Shape(bias, "bias", channels);
             Require.Shape(residual, "residual", x.Shape);
             Require.Type(residual, x.DType, "residual");
-            var tokens = (long)x.Size(0) * x.Size(1);
-            return new(RowLayout.Index(tokens, x), x.Size(1), channels, taps, sequences, activation == ConvolutionActivation.Silu ? 1u : 0u);
+            return new(RowLayout.Index(RowLayout.RowCount(x), x), span, channels, taps, sequences, activation == ConvolutionActivation.Silu ? 1u : 0u);
         }
 
         public Grid GridOf(bool isBySequence, int run) => Grid.Over((isBySequence ? Sequences : (Tokens + run - 1) / run) * Pieces, RowLayout.Workgroup);

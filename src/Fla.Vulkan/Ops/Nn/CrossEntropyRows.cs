@@ -6,6 +6,9 @@ namespace Fla.Vulkan.Ops;
 /// </summary>
 internal static class CrossEntropyRows
 {
+    /// <summary>CPU drivers pay for every barrier of every invocation: few long lanes beat many short ones there.</summary>
+    private const uint CpuWorkgroup = 32;
+
     private static readonly Kernel<RowArgs> RowKernel = new("loss/cross_entropy");
     private static readonly Kernel<CountArgs> CountKernel = new("loss/count_labels");
 
@@ -38,7 +41,7 @@ internal static class CrossEntropyRows
         RowKernel.Launch(logits.Device, new(logits, labels, loss, zLoss, lse, dlogits, upstream, divisor, RowLayout.Index(rows, logits), (uint)logits.Size(-1), RowLayout.TypeCode(labels),
             options.IgnoreIndex, upstream is { Count: > 1 } ? 1u : 0u, RowLayout.Wide(logits.Size(-1), logits, dlogits), isLseGiven ? 1u : 0u, options.LogitScale,
             options.LogitSoftcapping ?? 0, options.LabelSmoothing, options.LseSquareScale, options.L2WarpFactor / (totalRows ?? rows)), Grid.Linear(rows), logits.DType.Variant(),
-            RowLayout.Workgroup);
+            logits.Device.IsCpu ? CpuWorkgroup : RowLayout.Workgroup);
     }
 
     /// <summary>The number of labels that are not ignored, at least <paramref name="least"/>: f32 [1].</summary>

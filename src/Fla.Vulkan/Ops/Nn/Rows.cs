@@ -1,12 +1,8 @@
 namespace Fla.Vulkan.Ops;
 
-/// <summary>Rows of the first axes taken, placed and repeated. Any element type; gradients flow through float ones.</summary>
+/// <summary>Rows taken and placed by index tables, and repeated. Any element type; gradients flow through float ones.</summary>
 public static class Rows
 {
-    private static readonly Kernel<SumArgs> SumGroupsKernel = new("layout/sum_groups");
-
-    private readonly record struct SumArgs(In X, Out Y, uint Rows, uint Groups, uint Width, uint Type, uint Wide);
-
     private sealed record Saved(DType Type, int[] Shape, long Width);
 
     /// <summary>y[...] = x[index[...]] along the first axis. An index outside of x gives zeros. Rows taken twice add up in the gradient, in fp32 and in a fixed order.</summary>
@@ -106,18 +102,23 @@ public static class Rows
         return y;
     }
 
-    /// <summary>Repeats each head for the query heads that share it: [B,T,H,D] to [B,T,H·groups,D], head h becomes heads h·groups to h·groups + groups − 1. The
-    /// gradient is the sum over them, in fp32.</summary>
-    /// <exception cref="ShapeException">x has other than four axes, or less than one repetition is asked for.</exception>
+    /// <summary>Repeats every key or value head <paramref name="groups"/> times in a row: [B,T,H,D] to [B,T,H·groups,D]. Head h·groups + g is head h. Gradients of the
+    /// copies add up in fp32.</summary>
+    /// <exception cref="ShapeException">x has not four axes, or groups is not positive.</exception>
     public static Tensor RepeatHeads(Tensor x, int groups)
     {
-        Require.Rank(x, 4, "x");
-        Require.That(groups >= 1, $"groups is at least 1, not {groups}");
+        Require.Rank(x, 4, nameof(x));
+        Require.That(groups > 0, $"heads repeat a positive number of times, not {groups}");
+        if (groups == 1) return x.View(x.Shape);
         var y = Tensor.Empty(x.Device, x.DType, x.Size(0), x.Size(1), checked(x.Size(2) * groups), x.Size(3));
         RowCopy.Repeat(x, y, x.Size(3), groups);
         if (Autograd.IsRecording(x))
         {
-            Autograd.Record("repeat_heads", [x], [y], [], static (ctx, dy) => [dy[0] is { } d ? SumGroups(d, ctx.State<int>()) : null], groups);
+            Autograd.Record("repeat_heads", [x], [y], [], static (ctx, dy) =>
+            {
+                var (groups, shape, type) = ctx.State<(int, int[], DType)>();
+                return [dy[0] is { } given ? Reductions.Run(given, (long)shape[0] * shape[1] * shape[2], groups, shape[3], Reduction.Sum, type, shape) : null];
+            }, (groups, x.Shape.ToArray(), x.DType));
         }
         return y;
     }
@@ -143,16 +144,5 @@ public static class Rows
         var y = Tensor.Zeros(x.Device, x.DType, shape);
         RowCopy.Scatter(x, index, y, index.Count == 0 ? 0 : x.Count / index.Count);
         return y;
-    }
-
-    private static Tensor SumGroups(Tensor dy, int groups)
-    {
-        int heads = dy.Size(2) / groups, width = dy.Size(3);
-        var dx = Tensor.Empty(dy.Device, dy.DType, dy.Size(0), dy.Size(1), heads, width);
-        if (dx.Count == 0) return dx;
-        var rows = dx.Count / width;
-        SumGroupsKernel.Launch(dy.Device, new(dy, dx, RowLayout.Index(rows, dx), (uint)groups, (uint)width, RowLayout.TypeCode(dy), RowLayout.Wide(width, dy, dx)),
-            Grid.Over(rows * ((width + 3) / 4), RowLayout.Workgroup), null, RowLayout.Workgroup);
-        return dx;
     }
 }

@@ -108,7 +108,7 @@ public sealed class ConvolutionsTests(TestDevice device) : NnTests(device)
         Tensor all = Constant(x, type), added = Constant(residual, type), w = Constant(weight, type), b = Constant(bias, type), state = Constant(h0, type);
         Tensor now = Tensor.Empty(Device, type, sequences, 1, channels), nowAdded = Tensor.EmptyLike(now);
         Tensor? y = null;
-        using var graph = Device.Stream.Capture(() => y = Convolutions.ShortConvolutionStep(now, w, state, b, nowAdded));
+        using var graph = Device.Stream.Capture(() => y = Convolutions.ShortConvolutionStep(now, state, w, b, nowAdded));
         var o = new float[x.Length];
         for (var t = 0; t < tokens; t++)
         {
@@ -152,8 +152,8 @@ public sealed class ConvolutionsTests(TestDevice device) : NnTests(device)
         Assert.That(() => Convolutions.ShortConvolution(x, weight, initialState: Tensor.Zeros(Device, DType.Float32, 1, 6, 3)), Throws.TypeOf<ShapeException>());
         Assert.That(() => Convolutions.ShortConvolution(x, weight, cuSeqlens: cu, mask: Tensor.Zeros(Device, DType.Float32, 1, 5)), Throws.TypeOf<ShapeException>());
         Assert.That(() => Convolutions.ShortConvolution(Tensor.Zeros(Device, DType.Float32, 2, 5, 6), weight, cuSeqlens: cu), Throws.TypeOf<ShapeException>());
-        Assert.That(() => Convolutions.ShortConvolutionStep(x, weight, Tensor.Zeros(Device, DType.Float32, 4, 6, 4)), Throws.TypeOf<ShapeException>());
+        Assert.That(() => Convolutions.ShortConvolutionStep(x, Tensor.Zeros(Device, DType.Float32, 4, 6, 4), weight), Throws.TypeOf<ShapeException>());
         weight.RequiresGrad = true;
-        Assert.That(() => Convolutions.ShortConvolutionStep(x, weight, Tensor.Zeros(Device, DType.Float32, 5, 6, 4)), Throws.TypeOf<AutogradException>());
+        Assert.That(() => Convolutions.ShortConvolutionStep(x, Tensor.Zeros(Device, DType.Float32, 5, 6, 4), weight), Throws.TypeOf<AutogradException>());
     }
 }
