@@ -13,7 +13,7 @@ set -euo pipefail
 
 # A change to what the tree holds needs a new number: trees that exist are never altered.
 readonly version=1
-readonly cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/fla-vulkan
+readonly cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/fla-vulkan
 readonly tree=$cache/env-$version
 readonly log=$cache/setup.log
 readonly packages=ca-certificates,fonts-dejavu-core,glslc,libvulkan1,mesa-vulkan-drivers,vulkan-tools,vulkan-validationlayers

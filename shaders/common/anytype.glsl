@@ -71,3 +71,11 @@ void storeRowT(TBuf p, uint i, uint width, bool wide, vec4 x) {
     for (uint k = 0; k < 4 && i + k < width; ++k) storeT(p, i + k, x[k]);
 }
 #endif
+
+// p.v[i], or `otherwise` where p is null. Drivers (lavapipe 26) may run the load of a small branch whatever its condition when the address is the same for
+// all invocations, so the load goes to an address that is `valid` and the value is chosen afterwards.
+float scalarOr(F32Buf p, uint i, float otherwise, uint64_t valid) {
+    bool isThere = !isNull(p);
+    float x = F32Buf(isThere ? uint64_t(p) : valid).v[isThere ? i : 0];
+    return isThere ? x : otherwise;
+}

@@ -35,7 +35,7 @@ layout(push_constant, scalar) uniform Args {
 layout(local_size_x_id = 0) in;
 
 const float LOWEST = -3.4028235e38;
-shared uint warpScratch;
+shared uint firstLargest[256];     // of each subgroup
 
 float tanhOf(float x) { return abs(x) < 0.02 ? x * (1.0 - x * x / 3.0) : 1.0 - 2.0 / (exp(2.0 * x) + 1.0); }
 float value(float logit) {
@@ -51,8 +51,8 @@ void main() {
     TBuf logits = atT(args.logits, uint64_t(row) * width);
     int label = loadIndex(args.labels, args.labelType, row);
     bool isIgnored = label == args.ignored;
-    float given = isNull(args.upstream) ? 1.0 : args.upstream.v[row * args.upstreamStride];
-    float up = isNull(args.divisor) ? given : given / args.divisor.v[0];
+    float given = scalarOr(args.upstream, row * args.upstreamStride, 1.0, uint64_t(args.labels));
+    float up = given / scalarOr(args.divisor, 0, 1.0, uint64_t(args.labels));
 
     // One pass: largest value so far and the sum of exponentials below it.
     float top = LOWEST, sum = 0, total = 0, largest = LOWEST;
@@ -71,20 +71,19 @@ void main() {
     float rowTop = laneMax(top, gl_WorkGroupSize.x);
     sum = laneSum(sum * exp(top - rowTop), gl_WorkGroupSize.x);
     total = laneSum(total, gl_WorkGroupSize.x);
-    float lse = isKnown ? args.lse.v[row] : rowTop + log(sum);
+    float lse = rowTop + log(sum);
+    float known = scalarOr(args.lse, row, lse, uint64_t(args.labels));
+    if (isKnown) lse = known;
     float z = args.square * lse * lse;
     if (args.warp != 0) {
         float rowLargest = laneMax(largest, gl_WorkGroupSize.x);
-        // Least index among the largest; an integer minimum is the same in any order.
-        uint at = largest == rowLargest ? largestAt : 0xffffffffu;
-        at = subgroupMin(at);
+        // The least index among the largest.
+        uint at = subgroupMin(largest == rowLargest ? largestAt : 0xffffffffu);
+        if (gl_SubgroupInvocationID == 0) firstLargest[gl_SubgroupID] = at;
         barrier();
-        if (lane == 0) warpScratch = 0xffffffffu;
-        barrier();
-        if (gl_SubgroupInvocationID == 0) atomicMin(warpScratch, at);
-        barrier();
+        for (uint g = 0; g < gl_NumSubgroups; ++g) at = min(at, firstLargest[g]);
         largest = rowLargest;
-        largestAt = warpScratch;
+        largestAt = at;
     }
     bool hasLabel = label >= 0 && uint(label) < width;
     if (lane == 0) {

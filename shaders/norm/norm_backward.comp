@@ -82,8 +82,8 @@ void main() {
         AnyBuf dy = atAny(args.dy, typeOf(DY), start);
         AnyBuf s = atAny(args.s, typeOf(SUM), start);
         TBuf gate = atT(args.gate, start);
-        float rstd = isRow ? args.stats.v[row] : 0;
-        float mean = isRow && has(SUBTRACT_MEAN) ? args.stats.v[args.rows * args.groups + row] : 0;
+        float rstd = args.stats.v[isRow ? row : 0];
+        float mean = args.stats.v[isRow && has(SUBTRACT_MEAN) ? args.rows * args.groups + row : 0] * (has(SUBTRACT_MEAN) ? 1.0 : 0.0);
 
         float sumXu = 0, sumU = 0;
         for (uint i = lane * 4; i < end; i += args.lanes * 4) {

@@ -33,11 +33,8 @@ void main() {
     uint group = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
     uint i = (group * gl_WorkGroupSize.x + gl_LocalInvocationIndex) * 4;
     if (i >= args.n) return;
-    float factor = 1;
-    if (!isNull(args.clip)) {
-        if (args.clip.v[2] != 0) return;
-        factor = args.clip.v[1];
-    }
+    float factor = scalarOr(args.clip, 1, 1.0, uint64_t(args.lr));
+    if (scalarOr(args.clip, 2, 0.0, uint64_t(args.lr)) != 0) return;
     bool wide = args.wide != 0 && i + 4 <= args.n;
     float lr = args.lr.v[0];
     vec4 g = factor * rowAny(args.grad, args.gradType, i, args.n, wide);

@@ -56,7 +56,6 @@ void main() {
         if (d < half_) partial[gl_LocalInvocationIndex] = join(partial[gl_LocalInvocationIndex], partial[gl_LocalInvocationIndex + half_ * args.columns]);
     }
     if (d != 0 || !isInside) return;
-    float y = partial[gl_LocalInvocationIndex] * args.scale;
-    if (!isNull(args.divisor)) y /= args.divisor.v[0];
+    float y = partial[gl_LocalInvocationIndex] * args.scale / scalarOr(args.divisor, 0, 1.0, uint64_t(args.y));
     storeAny(atAny(args.y, args.yType, (uint64_t(o) * args.splits + split) * args.inner), args.yType, i, y);
 }

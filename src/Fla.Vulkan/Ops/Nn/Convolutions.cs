@@ -1,7 +1,7 @@
 namespace Fla.Vulkan.Ops;
 
 /// <summary>What follows a short convolution.</summary>
-public enum ConvActivation
+public enum ConvolutionActivation
 {
     /// <summary>Nothing.</summary>
     None,
@@ -63,7 +63,7 @@ public static class Convolutions
     /// <exception cref="ShapeException">Sizes that do not fit, or a mask with packed sequences.</exception>
     /// <exception cref="DTypeException">Integers, or a residual of another type than x.</exception>
     public static (Tensor Y, Tensor? FinalState) ShortConvolution(Tensor x, Tensor weight, Tensor? bias = null, Tensor? residual = null,
-        ConvActivation activation = ConvActivation.Silu, Tensor? initialState = null, bool outputFinalState = false,
+        ConvolutionActivation activation = ConvolutionActivation.Silu, Tensor? initialState = null, bool outputFinalState = false,
         CuSeqlens? cuSeqlens = null, Tensor? mask = null)
     {
         Require.SameDevice(x, weight, bias, residual, initialState, cuSeqlens?.Starts, mask);
@@ -96,7 +96,7 @@ public static class Convolutions
     /// <exception cref="DTypeException">Integers, or a residual of another type than x.</exception>
     /// <exception cref="AutogradException">A gradient would be needed: use <see cref="ShortConvolution"/>, or turn recording off.</exception>
     public static Tensor ShortConvolutionStep(Tensor x, Tensor state, Tensor weight, Tensor? bias = null, Tensor? residual = null,
-        ConvActivation activation = ConvActivation.Silu)
+        ConvolutionActivation activation = ConvolutionActivation.Silu)
     {
         Require.SameDevice(x, weight, state, bias, residual);
         Require.That(x.Rank > 0, "x needs an axis of channels");
@@ -194,7 +194,7 @@ public static class Convolutions
         /// <summary>Tokens of an invocation: they share the taps; small inputs are spread out instead.</summary>
         public int Run => Tokens * Pieces >= 1 << 19 ? TokensPerInvocation : 1;
 
-        public static Call Of(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, ConvActivation activation, int sequences, int span)
+        public static Call Of(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, ConvolutionActivation activation, int sequences, int span)
         {
             Require.Float(x, "x");
             Require.Float(weight, "weight");
@@ -205,7 +205,7 @@ public static class Convolutions
             Require.Shape(bias, "bias", channels);
             Require.Shape(residual, "residual", x.Shape);
             Require.Type(residual, x.DType, "residual");
-            return new(RowLayout.Index(RowLayout.RowCount(x), x), span, channels, taps, sequences, activation == ConvActivation.Silu ? 1u : 0u);
+            return new(RowLayout.Index(RowLayout.RowCount(x), x), span, channels, taps, sequences, activation == ConvolutionActivation.Silu ? 1u : 0u);
         }
 
         public Grid GridOf(bool isBySequence, int run) => Grid.Over((isBySequence ? Sequences : (Tokens + run - 1) / run) * Pieces, RowLayout.Workgroup);

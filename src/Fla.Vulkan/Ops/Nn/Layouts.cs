@@ -1,6 +1,6 @@
 namespace Fla.Vulkan.Ops;
 
-/// <summary>Copies that put elements elsewhere (shaders/layout): parts side by side, slices, repeated heads. Any element type; gradients flow through float ones.</summary>
+/// <summary>Copies along an axis (shaders/layout): parts side by side and slices. Any element type; gradients flow through float ones.</summary>
 public static class Layouts
 {
     private static readonly Kernel<Args> Columns = new("layout/columns");
@@ -78,27 +78,6 @@ public static class Layouts
             }, (axis, all));
         }
         return parts;
-    }
-
-    /// <summary>Repeats every key or value head <paramref name="groups"/> times in a row: [B,T,H,D] to [B,T,H·groups,D]. Head h·groups + g is head h. Gradients of the
-    /// copies add up in fp32.</summary>
-    /// <exception cref="ShapeException">x has not four axes, or groups is not positive.</exception>
-    public static Tensor RepeatHeads(Tensor x, int groups)
-    {
-        Require.Rank(x, 4, nameof(x));
-        Require.That(groups > 0, $"heads repeat a positive number of times, not {groups}");
-        if (groups == 1) return x.View(x.Shape);
-        var y = Tensor.Empty(x.Device, x.DType, x.Size(0), x.Size(1), checked(x.Size(2) * groups), x.Size(3));
-        RowCopy.Repeat(x, y, x.Size(3), groups);
-        if (Autograd.IsRecording(x))
-        {
-            Autograd.Record("repeat_heads", [x], [y], [], static (ctx, dy) =>
-            {
-                var (groups, shape, type) = ctx.State<(int, int[], DType)>();
-                return [dy[0] is { } given ? Reductions.Run(given, (long)shape[0] * shape[1] * shape[2], groups, shape[3], Reduction.Sum, type, shape) : null];
-            }, (groups, x.Shape.ToArray(), x.DType));
-        }
-        return y;
     }
 
     private static int AxisOf(Tensor x, int axis)

@@ -39,7 +39,7 @@ public sealed class ConvolutionsTests(TestDevice device) : NnTests(device)
         using var cu = c.Packed is null ? null : new CuSeqlens(Device, c.Packed);
         Tensor dx = Leaf(x, c.Type), dw = Leaf(weight, c.WeightType);
         Tensor? db = OptionalLeaf(bias, c.WeightType), dr = OptionalLeaf(residual, c.Type), dh = OptionalLeaf(h0, c.Type);
-        var (y, final) = Convolutions.ShortConvolution(dx, dw, db, dr, c.IsSilu ? ConvActivation.Silu : ConvActivation.None, dh, c.HasStates, cu);
+        var (y, final) = Convolutions.ShortConvolution(dx, dw, db, dr, c.IsSilu ? ConvolutionActivation.Silu : ConvolutionActivation.None, dh, c.HasStates, cu);
         Assert.That(final, c.HasStates ? Is.Not.Null : Is.Null);
         (string, Tensor, RefTensor?)[] outputs = final is null ? [("o", y, doutput)] : [("o", y, doutput), ("ht", final, dfinal)];
         Check(expected, c.Type, outputs, ("x", dx), ("weight", dw), ("bias", db), ("residual", dr), ("h0", dh));

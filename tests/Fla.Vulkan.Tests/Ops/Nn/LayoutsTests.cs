@@ -40,21 +40,6 @@ public sealed class LayoutsTests(TestDevice device) : NnTests(device)
     }
 
     [Test]
-    public void HeadsRepeatInARow([ValueSource(nameof(FloatTypes))] DType type, [Values(1, 3)] int groups, [Values(8, 5)] int width)
-    {
-        RefTensor x = Normal(2, type, 2, 4, 2, width), dy = Normal(3, type, 2, 4, 2 * groups, width);
-        var leaf = Leaf(x, type);
-        var y = Layouts.RepeatHeads(leaf, groups);
-        Assert.That(y.Shape.ToArray(), Is.EqualTo(dy.Shape));
-        var source = Enumerable.Range(0, dy.Length).Select(i => (i / width / groups * width) + (i % width)).ToArray();
-        Assert.That(y.ToSingle(), Is.EqualTo(source.Select(i => (float)x.Data[i])));
-        Autograd.Backward(y, Constant(dy, type));
-        var expected = new double[x.Length];
-        for (var i = 0; i < source.Length; i++) expected[source[i]] += dy.Data[i];
-        ErrorRatio.AssertClose(leaf.Grad!.ToSingle(), new RefTensor(expected, x.Shape).ToFloats(), GradientTolerance(type), "gradient");
-    }
-
-    [Test]
     public void PartsWithoutAGradientCountAsZero()
     {
         RefTensor whole = Inputs.Normal(1, 4, 7), gradient = Inputs.Normal(2, 4, 2);
@@ -99,8 +84,6 @@ public sealed class LayoutsTests(TestDevice device) : NnTests(device)
             Assert.That(() => Layouts.Slice(x, 2, 0, 0), Throws.TypeOf<ShapeException>());
             Assert.That(() => Layouts.Split(x, 1, 1, 1), Throws.TypeOf<ShapeException>());
             Assert.That(() => Layouts.Split(x, 1, 4, -1), Throws.TypeOf<ShapeException>());
-            Assert.That(() => Layouts.RepeatHeads(x, 2), Throws.TypeOf<ShapeException>());
-            Assert.That(() => Layouts.RepeatHeads(x.View(1, 1, 2, 3), 0), Throws.TypeOf<ShapeException>());
         });
     }
 }

@@ -103,6 +103,33 @@ public sealed class OptimizersTests(TestDevice device) : NnTests(device)
     }
 
     [Test]
+    public void ACapturedStepIsReplayedWithAnotherRate()
+    {
+        const int n = 100;
+        RefTensor p = Inputs.Normal(7, n), m = RefTensor.Zeros(n), v = RefTensor.Zeros(n);
+        Tensor param = Constant(p, DType.Float32), mean = Tensor.Zeros(Device, DType.Float32, n), square = Tensor.Zeros(Device, DType.Float32, n);
+        Tensor step = Tensor.FromInt32(Device, [0], 1), correction = Tensor.Zeros(Device, DType.Float32, 2), lr = Make([0], [1]), grad = Tensor.Zeros(Device, DType.Float32, n);
+        using var graph = Device.Stream.Capture(() =>
+        {
+            using var clip = Gradients.ClipNorm([grad], 1);
+            Optimizers.Advance(step, correction, Settings, clip);
+            Optimizers.AdamWStep(param, grad, mean, square, lr, correction, Settings, clip: clip);
+        });
+        for (var t = 1; t <= 3; t++)
+        {
+            var g = Inputs.Normal(20 + t, n);
+            var rate = 0.01f * t;
+            lr.Write(new[] { rate });
+            grad.Write(g.ToFloats());
+            graph.Replay();
+            var next = Reference.AdamW(p, Reference.ClipGradNorm([g], 1).Output("0"), m, v, t, rate, Settings.Beta1, Settings.Beta2, Settings.Eps, Settings.WeightDecay);
+            (p, m, v) = (next.Output("param"), next.Output("m"), next.Output("v"));
+        }
+        Assert.That(step.ToInt32()[0], Is.EqualTo(3));
+        ErrorRatio.AssertClose(param.ToSingle(), p.ToFloats(), 1e-5, "param");
+    }
+
+    [Test]
     public void WrongUseIsATypedError()
     {
         Tensor x = Make([1, 2], [2]), one = Make([1], [1]), half = Make([1, 2], [2], DType.Float16), step = Tensor.FromInt32(Device, [0], 1);

@@ -83,6 +83,21 @@ public sealed class RowsTests(TestDevice device) : NnTests(device)
     }
 
     [Test]
+    public void HeadsRepeatInARow([ValueSource(nameof(FloatTypes))] DType type, [Values(1, 3)] int groups, [Values(8, 5)] int width)
+    {
+        RefTensor x = Normal(2, type, 2, 4, 2, width), dy = Normal(3, type, 2, 4, 2 * groups, width);
+        var leaf = Leaf(x, type);
+        var y = Rows.RepeatHeads(leaf, groups);
+        Assert.That(y.Shape.ToArray(), Is.EqualTo(dy.Shape));
+        var source = Enumerable.Range(0, dy.Length).Select(i => (i / width / groups * width) + (i % width)).ToArray();
+        Assert.That(y.ToSingle(), Is.EqualTo(source.Select(i => (float)x.Data[i])));
+        Autograd.Backward(y, Constant(dy, type));
+        var expected = new double[x.Length];
+        for (var i = 0; i < source.Length; i++) expected[source[i]] += dy.Data[i];
+        ErrorRatio.AssertClose(leaf.Grad!.ToSingle(), new RefTensor(expected, x.Shape).ToFloats(), GradientTolerance(type), "gradient");
+    }
+
+    [Test]
     public void IntegersAndLongTablesAreFine()
     {
         var ids = Tensor.FromInt64(Device, [1, 2, 3, 4, 5, 6], 3, 2);
@@ -100,5 +115,7 @@ public sealed class RowsTests(TestDevice device) : NnTests(device)
         Assert.That(() => Rows.Unpad(x.View(12), table), Throws.TypeOf<ShapeException>());
         Assert.That(() => Rows.Pad(x, table, 2, 2), Throws.TypeOf<ShapeException>());
         Assert.That(() => Rows.Pad(x.View(1, 3, 4), table, 2, 2), Throws.TypeOf<ShapeException>());
+        Assert.That(() => Rows.RepeatHeads(x, 2), Throws.TypeOf<ShapeException>());
+        Assert.That(() => Rows.RepeatHeads(x.View(1, 1, 3, 4), 0), Throws.TypeOf<ShapeException>());
     }
 }
