@@ -68,13 +68,13 @@ void mma(inout Acc acc, Tile a, Tile b, uint k) {
     [[unroll]] for (uint l = 0; l < tileTrip(k); l += FRAG_K) {
         FragA fa[PER_M];
         [[unroll]] for (uint i = 0; i < PER_M; i++) {
-            if (a.transposed) coopMatLoad(fa[i], tilePool, a.at + l * a.stride + accRow(i) / 4, a.stride, gl_CooperativeMatrixLayoutColumnMajor);
-            else coopMatLoad(fa[i], tilePool, a.at + accRow(i) * a.stride + l / 4, a.stride, gl_CooperativeMatrixLayoutRowMajor);
+            if (a.transposed) coopMatLoad(fa[i], tilePool, (a.at + l * a.stride + accRow(i) / 4) / 2, a.stride / 2, gl_CooperativeMatrixLayoutColumnMajor);
+            else coopMatLoad(fa[i], tilePool, (a.at + accRow(i) * a.stride + l / 4) / 2, a.stride / 2, gl_CooperativeMatrixLayoutRowMajor);
         }
         [[unroll]] for (uint j = 0; j < PER_N; j++) {
             FragB fb;
-            if (b.transposed) coopMatLoad(fb, tilePool, b.at + accColumn(j) * b.stride + l / 4, b.stride, gl_CooperativeMatrixLayoutColumnMajor);
-            else coopMatLoad(fb, tilePool, b.at + l * b.stride + accColumn(j) / 4, b.stride, gl_CooperativeMatrixLayoutRowMajor);
+            if (b.transposed) coopMatLoad(fb, tilePool, (b.at + accColumn(j) * b.stride + l / 4) / 2, b.stride / 2, gl_CooperativeMatrixLayoutColumnMajor);
+            else coopMatLoad(fb, tilePool, (b.at + l * b.stride + accColumn(j) / 4) / 2, b.stride / 2, gl_CooperativeMatrixLayoutRowMajor);
             [[unroll]] for (uint i = 0; i < PER_M; i++) acc.f[i * PER_N + j] = coopMatMulAdd(fa[i], fb, acc.f[i * PER_N + j]);
         }
     }
@@ -91,30 +91,51 @@ void accFromScratch(out FragC f) {
     tileSync();
 }
 
+// One fragment by its number. A loop over fragments may stay a loop this way: an array of matrices under a variable index would live in memory, not
+// in registers, for the whole of the kernel.
+FragC accFragment(Acc acc, uint at) {
+    FragC f;
+    [[unroll]] for (uint i = 0; i < PER_M * PER_N; i++) if (i == at) f = acc.f[i];
+    return f;
+}
+
+void accReplace(inout Acc acc, uint at, FragC f) {
+    [[unroll]] for (uint i = 0; i < PER_M * PER_N; i++) if (i == at) acc.f[i] = f;
+}
+
+const uint FRAG_QUADS = FRAG_M * (FRAG_N / 4);
+const uint FRAG_TRIPS = (FRAG_QUADS + SUBGROUP - 1) / SUBGROUP;
+
 // One pass over the quads of fragment tileF: r, c in the tile, tileS the quad's place in the scratch.
 #define ACC_QUADS(r, c, statements) \
-    [[unroll]] for (uint tileE = gl_SubgroupInvocationID; tileE < tileTrip(FRAG_M * (FRAG_N / 4)); tileE += SUBGROUP) { \
+    [[unroll]] for (uint tileI = 0; tileI < tileTrip(FRAG_TRIPS); tileI++) { \
+        uint tileE = tileI * SUBGROUP + gl_SubgroupInvocationID; \
+        if (FRAG_QUADS % SUBGROUP != 0 && tileE >= FRAG_QUADS) break; \
         uint r = accRow(tileF / PER_N) + tileE / (FRAG_N / 4); uint c = accColumn(tileF % PER_N) + tileE % (FRAG_N / 4) * 4; \
         uint tileS = (gl_SubgroupID * FRAG_M + tileE / (FRAG_N / 4)) * FRAG_STRIDE + tileE % (FRAG_N / 4); \
         statements \
     }
 
 #define ACC_EACH(acc, r, c, x, statements) if (accActive()) { \
-    [[unroll]] for (uint tileF = 0; tileF < PER_M * PER_N; tileF++) { \
-        accToScratch(acc.f[tileF]); \
+    [[dont_unroll]] for (uint tileF = 0; tileF < PER_M * PER_N; tileF++) { \
+        accToScratch(accFragment(acc, tileF)); \
         ACC_QUADS(r, c, vec4 x = tileScratch[tileS]; statements) \
         tileSync(); \
     } }
 
 #define ACC_SET(acc, r, c, expr) if (accActive()) { \
-    [[unroll]] for (uint tileF = 0; tileF < PER_M * PER_N; tileF++) { \
+    [[dont_unroll]] for (uint tileF = 0; tileF < PER_M * PER_N; tileF++) { \
         ACC_QUADS(r, c, tileScratch[tileS] = expr;) \
-        accFromScratch(acc.f[tileF]); \
+        FragC tileC; \
+        accFromScratch(tileC); \
+        accReplace(acc, tileF, tileC); \
     } }
 
 #define ACC_MAP(acc, r, c, x, expr) if (accActive()) { \
-    [[unroll]] for (uint tileF = 0; tileF < PER_M * PER_N; tileF++) { \
-        accToScratch(acc.f[tileF]); \
+    [[dont_unroll]] for (uint tileF = 0; tileF < PER_M * PER_N; tileF++) { \
+        accToScratch(accFragment(acc, tileF)); \
         ACC_QUADS(r, c, vec4 x = tileScratch[tileS]; tileScratch[tileS] = expr;) \
-        accFromScratch(acc.f[tileF]); \
+        FragC tileC; \
+        accFromScratch(tileC); \
+        accReplace(acc, tileF, tileC); \
     } }

@@ -106,10 +106,11 @@ internal static class Gemm
         var plan = GemmPlan.For(x.Device, type, x.M, x.N, x.K, x.Batch);
         using var partial = plan.Splits > 1 ? Tensor.Empty(x.Device, DType.Float32, x.Batch, plan.Splits, x.M, x.N) : null;
         var isAligned = IsAligned(x.A.Columns, x.A.Tensor) && IsAligned(x.B.Columns, x.B.Tensor) && IsAligned(x.N, partial ?? x.C, x.Bias, x.D);
+        var isAlignedTo8 = isAligned && (x.A.Columns | x.B.Columns) % 8 == 0 && (x.A.Tensor.Address | x.B.Tensor.Address) % 16 == 0;
         TilesKernel.Launch(x.Device, new(x.A.Tensor, x.B.Tensor, partial is null ? x.Bias : null, partial is null ? x.D : null, partial ?? x.C, (uint)x.M, (uint)x.N, (uint)x.K,
             (uint)x.A.Columns, (uint)x.B.Columns, (uint)x.N, x.StrideA, x.StrideB, (uint)x.Batch, (uint)plan.Splits, (uint)plan.KPerSplit, x.Alpha, x.Beta),
             Grid.Linear(plan.Tiles * plan.Splits * x.Batch), $"{x.Variant},{TileProduct.Path(x.Device, type)}",
-            TileProduct.Spec(x.Device, type, plan.TileM, plan.TileN, x.A.Transposed ? 1u : 0, x.B.Transposed ? 1u : 0, isAligned ? 1u : 0, x.IsFloat32));
+            TileProduct.Spec(x.Device, type, plan.TileM, plan.TileN, x.A.Transposed ? 1u : 0, x.B.Transposed ? 1u : 0, isAlignedTo8 ? 8u : isAligned ? 4u : 1u, x.IsFloat32));
         if (partial is null) return;
         var groups = ((long)x.M * x.N + SumWorkgroup - 1) / SumWorkgroup * x.Batch;
         SumKernel.Launch(x.Device, new(partial, x.Bias, x.D, x.C, (uint)(x.M * x.N), (uint)x.N, (uint)x.Batch, (uint)plan.Splits, x.IsFloat32, x.Alpha, x.Beta),
