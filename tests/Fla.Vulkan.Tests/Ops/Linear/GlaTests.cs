@@ -120,4 +120,52 @@ public sealed class GlaTests(TestDevice device) : DeviceTests(device)
 
     [Test]
     public void GoldenCase() => GoldenLinear.Check(Device, "chunk_gla", ["g"], (q, k, v, g) => LinearOps.ChunkGla(q, k, v, g[0], outputFinalState: true));
+
+    [Test]
+    public void WidestHeadsFit([Values] bool chunked)
+    {
+        var c = new LinearCase(B: 1, T: 18, H: 1, K: 256, V: 256) { Type = DType.Float16 };
+        var expected = Reference.Gla(c.Q, c.Key, c.Value, c.Gk, null, null, c.InitialState, false, null, c.OutputGradient, c.FinalGradient);
+        c.Check(Device, expected, [("gk", c.Gk)], (q, k, v, g, h0, _) => chunked
+            ? LinearOps.ChunkGla(q, k, v, g[0], null, h0, true)
+            : LinearOps.FusedRecurrentGla(q, k, v, g[0], null, null, h0, true));
+    }
+
+    [Test]
+    public void GradientsAreBitIdenticalFromRunToRun()
+    {
+        var c = new LinearCase { Type = DType.Float16 };
+        float[][] Gradients()
+        {
+            using var scope = Device.Scope();
+            var leaves = new[] { (c.Q, c.Type), (c.Key, c.Type), (c.Value, c.Type), (c.Gk, DType.Float32) }.Select(x => LinearCase.Upload(Device, x.Item1, x.Item2)).ToArray();
+            foreach (var leaf in leaves) leaf.RequiresGrad = true;
+            var (o, _) = LinearOps.ChunkGla(leaves[0], leaves[1], leaves[2], leaves[3]);
+            Autograd.Backward(o, LinearCase.Upload(Device, c.OutputGradient!, c.Type));
+            return [o.ToSingle(), .. leaves.Select(x => x.Grad!.ToSingle())];
+        }
+
+        var once = Gradients();
+        Assert.That(Gradients(), Is.EqualTo(once));
+    }
+
+    [Test]
+    public void CapturedCallReplaysWithOtherBoundaries()
+    {
+        var c = new LinearCase { B = 1, T = 50, HasGradients = false };
+        int[] first = [0, 20, 20, 50], second = [0, 3, 37, 50];
+        Tensor q = LinearCase.Upload(Device, c.Q, DType.Float32), k = LinearCase.Upload(Device, c.Key, DType.Float32), v = LinearCase.Upload(Device, c.Value, DType.Float32);
+        var g = LinearCase.Upload(Device, c.Gk, DType.Float32);
+        using var packed = new CuSeqlens(Device, first);
+        LinearOps.ChunkGla(q, k, v, g, cuSeqlens: packed);
+        Tensor o = null!;
+        using var graph = Device.Stream.Capture(() => o = LinearOps.ChunkGla(q, k, v, g, cuSeqlens: packed).O);
+        foreach (var boundaries in new[] { first, second })
+        {
+            packed.Set(boundaries);
+            graph.Replay();
+            LinearCase.Compare("o", o, Reference.Gla(c.Q, c.Key, c.Value, c.Gk, cuSeqlens: boundaries).O, 1e-5);
+        }
+        o.Dispose();
+    }
 }

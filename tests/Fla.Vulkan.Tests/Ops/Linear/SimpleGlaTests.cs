@@ -83,6 +83,20 @@ public sealed class SimpleGlaTests(TestDevice device) : DeviceTests(device)
         c.Check(Device, expected, [], (q, k, v, _, h0, _) => LinearOps.FusedRecurrentSimpleGla(q, k, v, null, gGamma, null, h0, true));
     }
 
+    [TestCase(LinearMode.Chunk)]
+    [TestCase(LinearMode.FusedChunk)]
+    [TestCase(LinearMode.Recurrent)]
+    public void WidestHeadsFit(LinearMode mode)
+    {
+        var c = new LinearCase(B: 1, T: 18, H: 1, K: 256, V: 256) { Type = DType.Float16 };
+        c.Check(Device, Expected(c), Gates(c), (q, k, v, g, h0, _) => mode switch
+        {
+            LinearMode.Chunk => LinearOps.ChunkSimpleGla(q, k, v, g[0], null, null, h0, true),
+            LinearMode.FusedChunk => LinearOps.FusedChunkSimpleGla(q, k, v, g[0], null, null, h0, true),
+            _ => LinearOps.FusedRecurrentSimpleGla(q, k, v, g[0], null, null, h0, true),
+        });
+    }
+
     [Test]
     public void FusedChunkTakesOneKindOfGate()
     {
