@@ -39,8 +39,8 @@ public sealed class GatedLinearAttention : GatedHeadMixer
     {
         _options = options;
         AddGateAndConvolutions();
-        _gateDown = AddModule("gk_proj.0", new Linear(device, HiddenSize, options.GateLowRankDim, dtype: dtype));
-        _gateUp = AddModule("gk_proj.1", new Linear(device, options.GateLowRankDim, options.KeyDim / options.Groups, hasBias: true, dtype: dtype));
+        _gateDown = AddModule("gk_proj.0", () => new Linear(device, HiddenSize, options.GateLowRankDim, dtype: dtype));
+        _gateUp = AddModule("gk_proj.1", () => new Linear(device, options.GateLowRankDim, options.KeyDim / options.Groups, hasBias: true, dtype: dtype));
         AddOutput();
     }
 

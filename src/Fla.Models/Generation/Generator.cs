@@ -49,6 +49,7 @@ public sealed class Generator(CausalLM model)
         var ids = prompts.SelectMany(p => Enumerable.Repeat(padding, longest - p.Count).Concat(p)).ToArray();
         using var mask = lengths.All(length => length == longest) ? null : PaddingMask.Left(model.Device, lengths);
         var logits = model.Forward(model.Tokens(ids, prompts.Count), new() { Cache = cache, Mask = mask, LogitsToKeep = 1 }).Logits!;
+        if (Reductions.CountNonFinite(logits).Item() > 0) throw new GenerationException("the model's logits are not finite: try f32 or bf16");
         return isArgMax ? Reductions.ArgMax(logits) : logits;
     }
 
