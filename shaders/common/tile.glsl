@@ -27,6 +27,7 @@
 //   T(tile)                            the same memory read as its transpose
 //   TILE_STAGE(tile, rows, cols, r, c, quad)   all invocations fill the tile; quad gives elements (r, c..c+3) as vec4 or loadQuad's bits
 //   tilePut(tile, r, c, quad), tileGet(tile, r, c)      four elements of a row, c a multiple of 4
+//   tilePutFloat(i, x), tileGetFloat(i)    the pool as plain floats, when no tile needs the place
 //   Acc; accZero, accScale(acc, float), accAdd(acc, acc2)
 //   accScaleRows(acc, at), accScaleColumns(acc, at)     times tileVector[at + r], tileVector[at + c]
 //   mma(acc, a, b, k)                  acc += a·b, k a multiple of 16; rows and columns beyond the data must hold zeros or be ignored later
@@ -106,6 +107,9 @@ void tilePutBits(Tile t, uint r, uint c, uvec2 bits) {
 // Eight elements, c a multiple of 8.
 void tilePutOctet(Tile t, uint r, uint c, uvec4 bits) { tilePool[(t.at + r * t.stride + c / 4) / 2] = bits; }
 
+void tilePutFloat(uint i, float x) { tilePool[i / 4][i % 4] = floatBitsToUint(x); }
+float tileGetFloat(uint i) { return uintBitsToFloat(tilePool[i / 4][i % 4]); }
+
 vec4 tileGet(Tile t, uint r, uint c) {
     uint q = t.at + r * t.stride + c / 4;
     uvec4 octet = tilePool[q / 2];
@@ -114,6 +118,8 @@ vec4 tileGet(Tile t, uint r, uint c) {
 #else
 shared vec4 tilePool[TILE_QUADS];
 
+void tilePutFloat(uint i, float x) { tilePool[i / 4][i % 4] = x; }
+float tileGetFloat(uint i) { return tilePool[i / 4][i % 4]; }
 void tilePut(Tile t, uint r, uint c, vec4 x) { tilePool[t.at + r * t.stride + c / 4] = x; }
 #ifndef T_f32
 void tilePut(Tile t, uint r, uint c, uvec2 bits) { tilePool[t.at + r * t.stride + c / 4] = unpack4(bits); }

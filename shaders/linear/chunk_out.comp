@@ -138,14 +138,14 @@ void main() {
         if (r < count) storeTail4T(o, r * H * Q + q0 + c, int(Q) - int(q0 + c), x);
         if (!isNull(args.dots)) {
             vec4 e = widen(rowQuad(atT(args.e, token * Q), r, q0 + c, Q, H * Q, count));
-            tilePool[r * 16 + c / 4] = floatQuad(dot(e, x));
+            tilePutFloat(r * 16 + c / 4, dot(e, x));
         }
     })
     if (isNull(args.dots)) return;
     barrier();
     if (lane < count) {
         float sum = 0;
-        for (uint i = 0; i < 16; i++) sum += quadFloat(tilePool[lane * 16 + i]);
+        for (uint i = 0; i < 16; i++) sum += tileGetFloat(lane * 16 + i);
         atF(args.dots, uint64_t(tile) * (isNull(args.packed) ? args.N * args.T : args.T) * H).v[(chunk.tokens.first + lane) * H + head] = sum;
     }
 }

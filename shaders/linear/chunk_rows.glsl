@@ -10,12 +10,3 @@ vec4 maskedScores(uint i, uint j, vec4 x, uint count, bool reverse, float scale)
     }
     return y;
 }
-
-// An fp32 number kept in a quad of the pool.
-#ifdef MM_coopmat
-#define floatQuad(x) uvec2(floatBitsToUint(x), 0)
-#define quadFloat(quad) uintBitsToFloat((quad).x)
-#else
-#define floatQuad(x) vec4(x, 0, 0, 0)
-#define quadFloat(quad) (quad).x
-#endif

@@ -105,13 +105,13 @@ void main() {
         TBuf o = atT(args.o, token * Q), rowsE = atT(args.e, token * Q);
         ACC_EACH(acc, r, c, x, {
             if (r < count) storeTail4T(o, r * H * Q + q0 + c, int(Q) - int(q0 + c), x);
-            if (!isNull(args.dots)) tilePool[r * 16 + c / 4] = floatQuad(dot(widen(rowQuad(rowsE, r, q0 + c, Q, H * Q, count)), x));
+            if (!isNull(args.dots)) tilePutFloat(r * 16 + c / 4, dot(widen(rowQuad(rowsE, r, q0 + c, Q, H * Q, count)), x));
         })
         if (!isNull(args.dots)) {
             barrier();
             if (lane < count) {
                 float sum = 0;
-                for (uint j = 0; j < 16; j++) sum += quadFloat(tilePool[lane * 16 + j]);
+                for (uint j = 0; j < 16; j++) sum += tileGetFloat(lane * 16 + j);
                 atF(args.dots, (uint64_t(gl_WorkGroupID.x) * args.tokens + start) * H).v[lane * H + head] = sum;
             }
             barrier();
