@@ -54,7 +54,8 @@ public sealed class Generator(CausalLM model)
     }
 
     /// <summary>The texts under way.</summary>
-    private sealed class Choice(GenerationOptions options, IReadOnlyList<IReadOnlyList<int>> prompts, IReadOnlyCollection<int> stops, bool isArgMax, Action<int, int>? onToken)
+    private sealed class Choice(GenerationOptions options, IReadOnlyList<IReadOnlyList<int>> prompts, IReadOnlyCollection<int> stops, bool isArgMax,
+        Action<int, int>? onToken)
     {
         private readonly Sampler[] _samplers = [.. prompts.Select((prompt, row) => new Sampler(options, row, prompt))];
         private readonly List<int>[] _texts = [.. prompts.Select(_ => new List<int>())];
