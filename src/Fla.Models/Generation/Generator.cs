@@ -35,8 +35,8 @@ public sealed class Generator(CausalLM model)
         var isArgMax = Sampler.IsArgMax(options);
         var choose = new Choice(options, prompts, options.StopTokens ?? (model.Config.EosTokenId is { } eos ? [eos] : []), isArgMax, onToken);
         choose.Take(Prefill(prompts, cache, isArgMax));
-        using var session = new DecodeSession(model, cache, [.. prompts.Select(p => p.Count)], options.UseGraph, isArgMax);
-        for (var i = 1; i < options.MaxNewTokens && !choose.IsDone && !cancellation.IsCancellationRequested; i++) choose.Take(session.Step(choose.Last));
+        using var decoder = new Decoder(model, cache, [.. prompts.Select(p => p.Count)], options.UseGraph, isArgMax);
+        for (var i = 1; i < options.MaxNewTokens && !choose.IsDone && !cancellation.IsCancellationRequested; i++) choose.Take(decoder.Step(choose.Last));
         return choose.Texts;
     }
 
