@@ -13,7 +13,7 @@ set -euo pipefail
 
 # A change to what the tree holds needs a new number: trees that exist are never altered.
 readonly version=1
-readonly cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/fla-vulkan
+readonly cache=${XDG_CACHE_HOME:-${HOME:?}/.cache}/fla-vulkan
 readonly tree=$cache/env-$version
 readonly log=$cache/setup.log
 readonly packages=ca-certificates,fonts-dejavu-core,glslc,libvulkan1,mesa-vulkan-drivers,vulkan-tools,vulkan-validationlayers
@@ -100,15 +100,19 @@ setup() {
     [[ $(id -u) == 0 ]] || die "making the private environment needs root: run this command once as root"
     unshare --mount true 2>/dev/null || die "this container forbids mount namespaces: the private environment needs CAP_SYS_ADMIN"
     mkdir -p "$cache"
-    # Two runs at once: the second waits here and then finds the tree made.
+    # Two runs at once: the second waits here and then finds the tree made. What is started below inherits the lock, so
+    # that a set-up whose script was killed still keeps others out until its last process is gone.
     exec 9>"$cache/lock"
-    flock 9
+    flock --nonblock 9 || {
+        say "waiting for another set-up to end"
+        flock 9
+    }
     [[ ! -e $tree ]] || return 0
     remove_leftovers
     trap remove_leftovers EXIT
     say "making the private environment (Debian forky: lavapipe, glslc, validation layers) in $tree: 1 to 3 minutes, once"
     local started=$SECONDS
-    unshare --mount "$0" fill "$tree.making" >"$log" 2>&1 9>&- </dev/null || {
+    unshare --mount "$0" fill "$tree.making" >"$log" 2>&1 </dev/null || {
         tail -n 15 "$log" >&2
         die "could not make the private environment; the whole log is $log"
     }
@@ -120,10 +124,12 @@ setup() {
 # Puts the tree's /usr in place of the host's; all else (/etc, /dev, /proc, homes, the checkout) stays the host's, at its
 # own path. Mounts are seen by this process and its children alone, and vanish with the last of them.
 enter() {
-    local dotnet
+    local dotnet folder
     dotnet=$(dirname "$(readlink -f "$(command -v dotnet || echo /nonexistent/dotnet)")")
     mount --bind "$tree/usr" "$tree/usr"
-    mount --bind /usr/local "$tree/usr/local"
+    for folder in /usr/local /usr/src; do
+        [[ ! -d $folder ]] || mount --bind "$folder" "$tree$folder"
+    done
     if [[ $dotnet == /usr/* && $dotnet != /usr/local/* ]]; then
         mkdir -p "$tree$dotnet"
         mount --bind "$dotnet" "$tree$dotnet"
@@ -131,6 +137,8 @@ enter() {
     mount -o remount,bind,ro "$tree/usr"
     mount --move "$tree/usr" /usr
     hash -r
+    # A host without certificates gets the tree's.
+    [[ -e /etc/ssl/certs/ca-certificates.crt ]] || export SSL_CERT_FILE=${SSL_CERT_FILE:-$tree/etc/ssl/certs/ca-certificates.crt}
     [[ ! -x $dotnet/dotnet ]] || export PATH="$dotnet:$PATH" DOTNET_ROOT="$dotnet"
     cd "$PWD"
     exec "$@"
@@ -139,6 +147,7 @@ enter() {
 run() {
     [[ ${1:-} != -- ]] || shift
     [[ -e $tree ]] || die "there is no private environment yet: eng/env.sh setup"
+    [[ -L /bin && -L /lib ]] || die "this system keeps /bin and /lib apart from /usr: the private environment cannot take their place"
     [[ $(id -u) == 0 ]] || die "entering the private environment needs root"
     # Build servers would outlive the command, and hand work to processes that see another /usr.
     export MSBUILDDISABLENODEREUSE=1 UseSharedCompilation=false DOTNET_CLI_USE_MSBUILD_SERVER=0

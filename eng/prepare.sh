@@ -9,7 +9,8 @@ export DOTNET_SYSTEM_GLOBALIZATION_INVARIANT=1
 # Where ldconfig is, which an unprivileged user's PATH leaves out.
 PATH=$PATH:/usr/sbin:/sbin
 
-readonly distribution_packages=(libvulkan1 mesa-vulkan-drivers glslc)
+# What a recent distribution has to offer; the last three for the tests, the loss curve's letters, and TorchSharp.
+readonly recent_packages=(libvulkan1 mesa-vulkan-drivers glslc vulkan-validationlayers fonts-dejavu-core libstdc++6)
 
 say() { printf 'fla: %s\n' "$*" >&2; }
 
@@ -23,7 +24,7 @@ is_root() { [[ $(id -u) == 0 ]]; }
 find_dotnet() {
     local folder
     for folder in "" "${DOTNET_ROOT:-}" "${HOME:-}/.dotnet" /usr/share/dotnet /usr/lib/dotnet /usr/local/share/dotnet; do
-        "${folder:+$folder/}dotnet" --list-sdks 2>/dev/null | grep -qE '^(1[0-9]|[2-9][0-9])\.' || continue
+        "${folder:+$folder/}dotnet" --list-sdks 2>/dev/null | grep -E '^(1[0-9]|[2-9][0-9])\.' >/dev/null || continue
         [[ -z $folder ]] || export PATH="$folder:$PATH" DOTNET_ROOT="$folder"
         return 0
     done
@@ -57,8 +58,9 @@ has_mesa_gpu() {
     return 1
 }
 
+has_loader() { ldconfig -p | grep 'libvulkan\.so\.1' >/dev/null; }
+
 has_any_driver() {
-    ldconfig -p | grep -q 'libvulkan\.so\.1' || return 1
     compgen -G '/usr/share/vulkan/icd.d/*.json' >/dev/null || compgen -G '/etc/vulkan/icd.d/*.json' >/dev/null
 }
 
@@ -92,12 +94,13 @@ has_apt() { command -v apt-get >/dev/null; }
 install_from_distribution() {
     local package missing=() log
     for package in "$@"; do
-        dpkg -s "$package" 2>/dev/null | grep -q '^Status: install ok installed' || missing+=("$package")
+        dpkg -s "$package" 2>/dev/null | grep '^Status: install ok installed' >/dev/null || missing+=("$package")
     done
     [[ ${#missing[@]} -gt 0 ]] || return 0
     say "installing ${missing[*]} from the distribution"
     log=$(mktemp)
-    { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null || {
+    # Lists that cannot be renewed may still do; the installation tells.
+    { apt-get update || true; DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null || {
         tail -n 15 "$log" >&2
         die "could not install ${missing[*]}; the whole log is $log"
     }
@@ -111,10 +114,14 @@ enter_private_environment() {
 
 # For machines that can have nothing better: what there is, or what the distribution has, and what it costs.
 settle_for_the_host() {
-    if ! has_any_driver || ! command -v "${GLSLC:-glslc}" >/dev/null; then
-        is_root || die "this needs root once (sudo ./fla ...), or these packages: sudo apt-get install ${distribution_packages[*]}"
-        has_apt || die "install a Vulkan driver (Mesa 26 or your GPU's), the Vulkan loader, and glslc (shaderc 2025 or later)"
-        install_from_distribution "${distribution_packages[@]}"
+    local missing=()
+    has_loader || missing+=(libvulkan1)
+    has_any_driver || missing+=(mesa-vulkan-drivers)
+    command -v "${GLSLC:-glslc}" >/dev/null || missing+=(glslc)
+    if [[ ${#missing[@]} -gt 0 ]]; then
+        has_apt || die "install a Vulkan driver (your GPU's, or Mesa 26), the Vulkan loader, and glslc (shaderc 2025 or later)"
+        is_root || die "this needs root once (sudo ./fla ...), or these packages: sudo apt-get install ${missing[*]}"
+        install_from_distribution "${missing[@]}"
     fi
     glslc_is_recent "${GLSLC:-glslc}" || say "this glslc lacks cooperative matrices or bf16: those kernels are left out"
     libstdcxx_is_recent || say "this libstdc++ is too old for TorchSharp's native library: what needs it will not run"
@@ -156,7 +163,7 @@ prepare() {
         fi
         say "this libstdc++ is too old for TorchSharp's tests, so the tests leave the host (FLA_ENV=host keeps them on it)"
     elif distribution_is_recent; then
-        ! is_root || install_from_distribution "${distribution_packages[@]}" libstdc++6
+        ! is_root || install_from_distribution "${recent_packages[@]}"
         settle_for_the_host
         return 0
     fi

@@ -39,9 +39,9 @@ run_project() {
         sed -uE '/^(Starting test execution|A total of [0-9]+ test files|Data collector .Blame. message|Results File:|VSTest version)/d; /^$/d'
 }
 
-# Reads trx files; prints the skipped tests under their reasons, then the totals.
+# summarise ABORTED TRX...: prints the skipped tests under their reasons, then the totals.
 summarise() {
-    awk '
+    awk -v failed="$1" '
         function attribute(name,   text) {
             if (!match($0, " " name "=\"[^\"]*\"")) return ""
             text = substr($0, RSTART + length(name) + 3, RLENGTH - length(name) - 4)
@@ -76,11 +76,11 @@ summarise() {
             if (reasons) print "\nSkipped:"
             for (i = 1; i <= reasons; i++) printf "  %s (%d)%s\n", order[i], count[order[i]], tests[order[i]]
             printf "\n%d passed, %d failed, %d skipped\n", passed, failed, skipped
-        }' "$@"
+        }' "${@:2}"
 }
 
 main() {
-    local filter project name broken=() trx=() summary started=$SECONDS
+    local filter project name broken=() trx=() aborted=0 summary started=$SECONDS
     filter=$(filter_of "${1:-}")
     rm -rf "$results"
     if has_validation_layer; then
@@ -95,11 +95,15 @@ main() {
 
     for project in "$root"/tests/*.Tests/*.csproj; do
         name=$(basename "$project" .csproj)
-        run_project "$name" "$filter" || broken+=("$name")
+        run_project "$name" "$filter" || {
+            broken+=("$name")
+            # Whatever it was running when it broke off has failed.
+            grep -s '<UnitTestResult .*outcome="Failed"' "$results/$name.trx" >/dev/null || aborted=$((aborted + 1))
+        }
         [[ ! -e $results/$name.trx ]] || trx+=("$results/$name.trx")
     done
 
-    summary=$(summarise "${trx[@]:-/dev/null}")
+    summary=$(summarise "$aborted" "${trx[@]:-/dev/null}")
     printf '%s\n' "${summary%$'\n'*}"
     [[ ${#broken[@]} == 0 ]] || say "failed or broke off: ${broken[*]}"
     say "$((SECONDS - started)) s in all"

@@ -33,7 +33,7 @@
 //   ACC_SET(acc, r, c, expr)           acc(r, c..c+3) = expr (vec4)
 //   ACC_MAP(acc, r, c, x, expr)        acc(r, c..c+3) = expr(x)
 //   ACC_EACH(acc, r, c, x, statements) visits every (r, c..c+3) of the accumulator once; statements see x = its four values
-//   loadQuad(p, i, left), storeTail4T(p, i, left, x)    guarded: left = how many elements from i on exist (<= 0: none). TILE_ALIGNED
+//   loadQuad(p, i, left), loadTail4T, loadTail4F, storeTail4T(p, i, left, x), storeTail4F    guarded: left = how many elements from i on exist (<= 0: none). TILE_ALIGNED
 //                                      false says that i may be no multiple of 4
 // No verb but ACC_* synchronises, and those only inside a subgroup: barrier() between writing a tile and reading it is the kernel's.
 // Macro arguments hold no commas outside parentheses. Every invocation of the workgroup runs every verb.
@@ -78,6 +78,10 @@ layout(constant_id = 7) const bool TILE_CPU = false;       // lanes run down the
 #define tileStride(cols) ((cols) / 4 + TILE_PAD)
 #define tileQuads(rows, cols) ((rows) * tileStride(cols))
 
+// The bound of a loop that GPUs unroll. For CPU drivers the bound is not a constant (but n: there are not 2^31 workgroups), so the
+// loop stays a loop and compiles in a fraction of the time.
+uint tileTrip(uint n) { return TILE_CPU ? n + (gl_NumWorkGroups.x >> 31) : n; }
+
 struct Tile { uint at; uint stride; bool transposed; };
 Tile T(Tile t) { return Tile(t.at, t.stride, !t.transposed); }
 
@@ -104,12 +108,7 @@ vec4 tileGet(Tile t, uint r, uint c) { return tilePool[t.at + r * t.stride + c /
 
 // ---- global memory, guarded -----------------------------------------------------------------------------------------
 #ifdef T_f32
-vec4 loadQuad(TBuf p, uint i, int left) {
-    if (TILE_ALIGNED && left >= 4) return load4T(p, i);
-    vec4 x = vec4(0);
-    for (int e = 0; e < min(left, 4); e++) x[e] = loadT(p, i + e);
-    return x;
-}
+#define loadQuad loadTail4T
 #else
 uvec2 loadQuad(TBuf p, uint i, int left) {
     if (TILE_ALIGNED && left >= 4) return U16x4Buf(uint64_t(p) + uint64_t(i) * 2ul).v;
@@ -118,6 +117,13 @@ uvec2 loadQuad(TBuf p, uint i, int left) {
     return bits;
 }
 #endif
+
+vec4 loadTail4T(TBuf p, uint i, int left) {
+    if (TILE_ALIGNED && left >= 4) return load4T(p, i);
+    vec4 x = vec4(0);
+    for (int e = 0; e < min(left, 4); e++) x[e] = loadT(p, i + e);
+    return x;
+}
 
 vec4 loadTail4F(F32Buf p, uint i, int left) {
     if (TILE_ALIGNED && left >= 4) return load4F(p, i);
@@ -137,7 +143,7 @@ void storeTail4F(F32Buf p, uint i, int left, vec4 x) {
 }
 
 #define TILE_STAGE(tile, rows, cols, r, c, quad) \
-    [[unroll]] for (uint tileI = gl_LocalInvocationIndex; tileI < (rows) * ((cols) / 4); tileI += gl_WorkGroupSize.x) { \
+    [[unroll]] for (uint tileI = gl_LocalInvocationIndex; tileI < tileTrip((rows) * ((cols) / 4)); tileI += gl_WorkGroupSize.x) { \
         uint r = tileI / ((cols) / 4); uint c = tileI % ((cols) / 4) * 4; \
         tilePut(tile, r, c, quad); \
     }

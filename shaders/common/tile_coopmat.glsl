@@ -65,7 +65,7 @@ void accScaleColumns(inout Acc acc, uint at) {
 
 void mma(inout Acc acc, Tile a, Tile b, uint k) {
     if (!accActive()) return;
-    [[unroll]] for (uint l = 0; l < k; l += FRAG_K) {
+    [[unroll]] for (uint l = 0; l < tileTrip(k); l += FRAG_K) {
         FragA fa[PER_M];
         [[unroll]] for (uint i = 0; i < PER_M; i++) {
             if (a.transposed) coopMatLoad(fa[i], tilePool, a.at + l * a.stride + accRow(i) / 4, a.stride, gl_CooperativeMatrixLayoutColumnMajor);
@@ -93,7 +93,7 @@ void accFromScratch(out FragC f) {
 
 // One pass over the quads of fragment tileF: r, c in the tile, tileS the quad's place in the scratch.
 #define ACC_QUADS(r, c, statements) \
-    [[unroll]] for (uint tileE = gl_SubgroupInvocationID; tileE < FRAG_M * (FRAG_N / 4); tileE += SUBGROUP) { \
+    [[unroll]] for (uint tileE = gl_SubgroupInvocationID; tileE < tileTrip(FRAG_M * (FRAG_N / 4)); tileE += SUBGROUP) { \
         uint r = accRow(tileF / PER_N) + tileE / (FRAG_N / 4); uint c = accColumn(tileF % PER_N) + tileE % (FRAG_N / 4) * 4; \
         uint tileS = (gl_SubgroupID * FRAG_M + tileE / (FRAG_N / 4)) * FRAG_STRIDE + tileE % (FRAG_N / 4); \
         statements \

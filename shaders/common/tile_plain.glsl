@@ -64,19 +64,18 @@ mat4 tileRowsOfB(Tile b, uint k, uint c) {
     return b.transposed ? transpose(m) : m;
 }
 
+vec4 addProduct(vec4 acc, mat4 rows, vec4 x) {
+    return fma(rows[3], vec4(x.w), fma(rows[2], vec4(x.z), fma(rows[1], vec4(x.y), fma(rows[0], vec4(x.x), acc))));
+}
+
 void mma(inout Acc acc, Tile a, Tile b, uint k) {
     if (!accActive()) return;
     [[dont_unroll]] for (uint l = 0; l < k; l += 4) {
-        mat4 rows[PER_N];
-        [[unroll]] for (uint j = 0; j < PER_N; j++) rows[j] = tileRowsOfB(b, l, accColumn(j));
-        [[unroll]] for (uint i = 0; i < PER_M; i++) {
-            vec4 x = tileRowOfA(a, accRow(i), l);
-            [[unroll]] for (uint j = 0; j < PER_N; j++) {
-                acc.v[i * PER_N + j] += x.x * rows[j][0];
-                acc.v[i * PER_N + j] += x.y * rows[j][1];
-                acc.v[i * PER_N + j] += x.z * rows[j][2];
-                acc.v[i * PER_N + j] += x.w * rows[j][3];
-            }
+        vec4 x[PER_M];
+        [[unroll]] for (uint i = 0; i < PER_M; i++) x[i] = tileRowOfA(a, accRow(i), l);
+        [[unroll]] for (uint j = 0; j < PER_N; j++) {
+            mat4 rows = tileRowsOfB(b, l, accColumn(j));
+            [[unroll]] for (uint i = 0; i < PER_M; i++) acc.v[i * PER_N + j] = addProduct(acc.v[i * PER_N + j], rows, x[i]);
         }
     }
 }

@@ -1,63 +1,90 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
-// @variants T=f32|f16|bf16
 #include "common/dtype.glsl"
 #include "common/anytype.glsl"
+#include "common/sequence.glsl"
 // Depthwise causal convolution of x [tokens, channels] with weight [channels, W]:
-//   y_t = act(Σ_w weight[w] · x_{t-W+1+w} + bias) + residual_t      within each sequence, inputs before it from the initial state, else 0
-// Mode 1 writes the final state instead: the last W inputs of each sequence, oldest first. Mode 2 writes dpre_t = dy_t · act'(pre_t) in fp32 to y.
+//   y_t = act(Σ_w weight[w] · x_{t−W+1+w} + bias) + residual_t      within each sequence, inputs before it from the initial state, else 0
+// Mode 1 writes the final state instead: the last W inputs of each sequence, oldest first. Mode 2 writes dpre_t = dy_t · act'(pre_t) to y.
+// An invocation has four channels and `run` tokens, or in mode 1 a sequence.
 layout(push_constant, scalar) uniform Args {
-    TBuf x;
+    AnyBuf x;
     AnyBuf weight;
     AnyBuf bias;
-    TBuf residual;      // in mode 2: dy
+    AnyBuf residual;    // in mode 2: dy
     AnyBuf state;       // initial [sequences, channels, W] or null
     AnyBuf y;
     I32Buf starts;      // boundaries [sequences + 1] or null
     uint tokens;
     uint channels;
-    uint length_;
+    uint span;
     uint sequences;
     uint mode;
     uint isSilu;
-    uint types;         // weight | bias << 4 | state << 8 | y << 12
+    uint types;         // x and residual | weight << 4 | bias << 8 | state << 12 | y << 16
+    uint wide;
+    uint run;
 } args;
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint W = 4;
 
-#include "conv/taps.glsl"
+uint typeAt(uint shift) { return (args.types >> shift) & 15u; }
 
-float inputAt(Stretch s, int t, uint c) {
-    if (t >= 0) return loadT(atT(args.x, uint64_t(s.first + uint(t)) * args.channels), c);
-    if (isNull(args.state) || t < -int(W)) return 0.0;
-    uint type = (args.types >> 8) & 15u;
-    return loadAny(atAny(args.state, type, (uint64_t(s.sequence) * args.channels + c) * W), type, uint(t + int(W)));
+vec4 row(AnyBuf p, uint type, uint token, uint c) {
+    return rowAny(atAny(p, type, uint64_t(token) * args.channels), type, c, args.channels, args.wide != 0);
 }
+
+// Inputs at time t of a sequence; from −W to −1 they are in the initial state.
+vec4 inputAt(Sequence s, int t, uint c) {
+    if (t >= 0) return row(args.x, typeAt(0), s.first + uint(t), c);
+    vec4 x = vec4(0);
+    if (isNull(args.state) || t < -int(W)) return x;
+    AnyBuf state = atAny(args.state, typeAt(12), (uint64_t(s.number) * args.channels + c) * W);
+    for (uint k = 0; k < 4 && c + k < args.channels; ++k) x[k] = loadAny(state, typeAt(12), k * W + uint(t + int(W)));
+    return x;
+}
+
+vec4 sigmoid(vec4 x) { return 1.0 / (1.0 + exp(-x)); }
 
 void main() {
     uint group = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
     uint64_t item = uint64_t(group) * gl_WorkGroupSize.x + gl_LocalInvocationIndex;
-    uint yType = (args.types >> 12) & 15u;
-    uint c = uint(item % args.channels);
+    uint pieces = (args.channels + 3) / 4;
+    uint c = uint(item % pieces) * 4;
+    uint n = uint(item / pieces);
     if (args.mode == 1) {
-        if (item >= uint64_t(args.sequences) * args.channels) return;
-        Stretch s = stretchAt(uint(item / args.channels));
-        AnyBuf y = atAny(args.y, yType, item * W);
-        for (uint w = 0; w < W; ++w) storeAny(y, yType, w, inputAt(s, int(s.end - s.first) - int(W) + int(w), c));
+        if (n >= args.sequences) return;
+        Sequence s = sequenceAt(args.starts, args.span, n);
+        AnyBuf y = atAny(args.y, typeAt(16), (uint64_t(n) * args.channels + c) * W);
+        for (uint w = 0; w < W; ++w) {
+            vec4 x = inputAt(s, int(s.end - s.first) - int(W) + int(w), c);
+            for (uint k = 0; k < 4 && c + k < args.channels; ++k) storeAny(y, typeAt(16), k * W + w, x[k]);
+        }
         return;
     }
-    if (item >= uint64_t(args.tokens) * args.channels) return;
-    uint token = uint(item / args.channels);
-    Stretch s = stretchOf(token);
-    int t = int(token - s.first);
-    uint weightType = args.types & 15u, biasType = (args.types >> 4) & 15u;
-    AnyBuf weight = atAny(args.weight, weightType, uint64_t(c) * W);
-    float pre = isNull(args.bias) ? 0.0 : loadAny(args.bias, biasType, c);
-    for (uint w = 0; w < W; ++w) pre += loadAny(weight, weightType, w) * inputAt(s, t - int(W) + 1 + int(w), c);
-    uint64_t row = uint64_t(token) * args.channels;
-    float y = args.isSilu != 0 ? pre * sigmoid(pre) : pre;
-    if (args.mode == 2) y = loadT(atT(args.residual, row), c) * (args.isSilu != 0 ? sigmoid(pre) * (1.0 + pre * sigmoid(-pre)) : 1.0);
-    else if (!isNull(args.residual)) y += loadT(atT(args.residual, row), c);
-    storeAny(atAny(args.y, yType, row), yType, c, y);
+    uint first = n * args.run;
+    if (first >= args.tokens) return;
+    vec4 weight[W], window[W], bias = vec4(0);
+    for (uint k = 0; k < 4 && c + k < args.channels; ++k) {
+        [[unroll]] for (uint w = 0; w < W; ++w) weight[w][k] = loadAny(atAny(args.weight, typeAt(4), uint64_t(c + k) * W), typeAt(4), w);
+    }
+    if (!isNull(args.bias)) bias = rowAny(args.bias, typeAt(8), c, args.channels, false);
+    Sequence s = Sequence(0, 0, 0);
+    for (uint token = first; token < min(first + args.run, args.tokens); ++token) {
+        if (token == first || token >= s.end) {
+            s = sequenceOf(args.starts, args.span, args.sequences, token);
+            [[unroll]] for (uint w = 1; w < W; ++w) window[w] = inputAt(s, int(token - s.first) - int(W) + int(w), c);
+        }
+        [[unroll]] for (uint w = 1; w < W; ++w) window[w - 1] = window[w];
+        window[W - 1] = row(args.x, typeAt(0), token, c);
+        vec4 pre = bias;
+        [[unroll]] for (uint w = 0; w < W; ++w) pre += weight[w] * window[w];
+        vec4 y = args.isSilu != 0 ? pre * sigmoid(pre) : pre;
+        if (args.mode == 2) {
+            y = row(args.residual, typeAt(0), token, c);
+            if (args.isSilu != 0) y *= sigmoid(pre) * (1.0 + pre * sigmoid(-pre));
+        } else if (!isNull(args.residual)) y += row(args.residual, typeAt(0), token, c);
+        storeRowAny(atAny(args.y, typeAt(16), uint64_t(token) * args.channels), typeAt(16), c, args.channels, args.wide != 0, y);
+    }
 }

@@ -1,41 +1,40 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
-// @variants T=f32|f16|bf16
 #include "common/dtype.glsl"
 #include "common/anytype.glsl"
 // One token of short_conv.comp for each sequence: the state [sequences, channels, W] moves left by one, takes x [sequences, channels] in, and
 // y = act(Σ_w weight[w] · state[w] + bias) + residual. In place.
 layout(push_constant, scalar) uniform Args {
-    TBuf x;
+    AnyBuf x;
     AnyBuf weight;
     AnyBuf bias;
-    TBuf residual;
+    AnyBuf residual;
     AnyBuf state;
-    TBuf y;
+    AnyBuf y;
     uint sequences;
     uint channels;
+    uint taps;          // W
     uint isSilu;
-    uint types;         // weight | bias << 4 | state << 8
+    uint types;         // x, residual and y | weight << 4 | bias << 8 | state << 12
 } args;
 
 layout(local_size_x_id = 0) in;
-layout(constant_id = 1) const uint W = 4;
 
 void main() {
     uint group = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
     uint item = group * gl_WorkGroupSize.x + gl_LocalInvocationIndex;
     if (item >= args.sequences * args.channels) return;
     uint c = item % args.channels;
-    uint weightType = args.types & 15u, biasType = (args.types >> 4) & 15u, stateType = (args.types >> 8) & 15u;
-    AnyBuf weight = atAny(args.weight, weightType, uint64_t(c) * W);
-    AnyBuf state = atAny(args.state, stateType, uint64_t(item) * W);
+    uint type = args.types & 15u, weightType = (args.types >> 4) & 15u, biasType = (args.types >> 8) & 15u, stateType = (args.types >> 12) & 15u;
+    AnyBuf weight = atAny(args.weight, weightType, uint64_t(c) * args.taps);
+    AnyBuf state = atAny(args.state, stateType, uint64_t(item) * args.taps);
     float pre = isNull(args.bias) ? 0.0 : loadAny(args.bias, biasType, c);
-    for (uint w = 0; w < W; ++w) {
-        float value = w + 1 < W ? loadAny(state, stateType, w + 1) : loadT(args.x, item);
+    for (uint w = 0; w < args.taps; ++w) {
+        float value = w + 1 < args.taps ? loadAny(state, stateType, w + 1) : loadAny(args.x, type, item);
         storeAny(state, stateType, w, value);
         pre += loadAny(weight, weightType, w) * value;
     }
     float y = args.isSilu != 0 ? pre / (1.0 + exp(-pre)) : pre;
-    if (!isNull(args.residual)) y += loadT(args.residual, item);
-    storeT(args.y, item, y);
+    if (!isNull(args.residual)) y += loadAny(args.residual, type, item);
+    storeAny(args.y, type, item, y);
 }

@@ -1,43 +1,49 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
-// @variants T=f32|f16|bf16
 #include "common/dtype.glsl"
 #include "common/anytype.glsl"
-// δ_t = x_{t-1} - x_t over x [tokens, channels] within each sequence, x_{-1} = state [sequences, channels] or 0.
-// Backward (x is then dδ): dx_t = dδ_{t+1} - dδ_t, the last one plus dlast (the gradient of the last input, or null); dstate = dδ_0.
+#include "common/sequence.glsl"
+// δ_t = x_{t−1} − x_t over x [tokens, channels] within each sequence, x_{−1} from the state [sequences, channels] or 0; last = the last input of each sequence.
+// Backward (x is then dδ, state the gradient of last): dx_t = dδ_{t+1} − dδ_t, the last one plus dlast; last is then the gradient of the state: dδ_0.
+// A sequence without tokens passes its state (or its gradient) on. An invocation has four channels of a token, or after all tokens those of a sequence's last.
 layout(push_constant, scalar) uniform Args {
-    TBuf x;
-    AnyBuf state;       // in backward: dlast
-    TBuf y;
-    AnyBuf dstate;      // backward, or null
+    AnyBuf x;
+    AnyBuf state;
+    AnyBuf y;
+    AnyBuf last;        // or null
     I32Buf starts;
     uint tokens;
     uint channels;
-    uint length_;
+    uint span;
     uint sequences;
-    uint stateType;
-    uint dstateType;
+    uint types;         // x and y | state << 4 | last << 8
+    uint wide;
     uint backward;
 } args;
 
 layout(local_size_x_id = 0) in;
 
-#include "conv/taps.glsl"
+vec4 row(AnyBuf p, uint type, uint r, uint c) {
+    return isNull(p) ? vec4(0) : rowAny(atAny(p, type, uint64_t(r) * args.channels), type, c, args.channels, args.wide != 0);
+}
 
 void main() {
     uint group = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
     uint64_t item = uint64_t(group) * gl_WorkGroupSize.x + gl_LocalInvocationIndex;
-    if (item >= uint64_t(args.tokens) * args.channels) return;
-    uint token = uint(item / args.channels), c = uint(item % args.channels);
-    Stretch s = stretchOf(token);
-    bool isEdge = args.backward != 0 ? token + 1 == s.end : token == s.first;
-    uint64_t row = uint64_t(token) * args.channels;
-    float here = loadT(atT(args.x, row), c);
-    float other = 0;
-    if (!isEdge) other = loadT(atT(args.x, args.backward != 0 ? row + args.channels : row - args.channels), c);
-    else if (!isNull(args.state)) other = loadAny(atAny(args.state, args.stateType, uint64_t(s.sequence) * args.channels), args.stateType, c);
-    storeT(atT(args.y, row), c, other - here);
-    if (args.backward != 0 && token == s.first && !isNull(args.dstate)) {
-        storeAny(atAny(args.dstate, args.dstateType, uint64_t(s.sequence) * args.channels), args.dstateType, c, here);
+    uint pieces = (args.channels + 3) / 4;
+    if (item >= uint64_t(args.tokens + args.sequences) * pieces) return;
+    uint token = uint(item / pieces), c = uint(item % pieces) * 4;
+    uint type = args.types & 15u, stateType = (args.types >> 4) & 15u, lastType = (args.types >> 8) & 15u;
+    bool isBackward = args.backward != 0;
+    if (token >= args.tokens) {
+        if (isNull(args.last)) return;
+        Sequence s = sequenceAt(args.starts, args.span, token - args.tokens);
+        vec4 last = s.first == s.end ? row(args.state, stateType, s.number, c) : row(args.x, type, isBackward ? s.first : s.end - 1, c);
+        storeRowAny(atAny(args.last, lastType, uint64_t(s.number) * args.channels), lastType, c, args.channels, args.wide != 0, last);
+        return;
     }
+    Sequence s = sequenceOf(args.starts, args.span, args.sequences, token);
+    bool isEdge = isBackward ? token + 1 == s.end : token == s.first;
+    vec4 other = isEdge ? row(args.state, stateType, s.number, c) : row(args.x, type, isBackward ? token + 1 : token - 1, c);
+    storeRowAny(atAny(args.y, type, uint64_t(token) * args.channels), type, c, args.channels, args.wide != 0, other - row(args.x, type, token, c));
 }

@@ -1,4 +1,3 @@
-// C[b] = alpha · op(A[b]) · op(B[b]), one workgroup a tile of TILE_M × TILE_N.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 // @variants T=f32|f16|bf16 MM=plain|coopmat
@@ -6,42 +5,139 @@
 // @requires MM=coopmat: cooperative_matrix
 // @requires MM=coopmat T=bf16: bfloat16
 #include "common/dtype.glsl"
-
+// C = alpha·op(A)·op(B) + bias + beta·D for every batch: op(A) [m,k], op(B) [k,n], C and D [m,n], bias [n].
+// One workgroup makes one tile of TILE_M × TILE_N. With splits > 1 the reduction is cut into pieces of kPerSplit, each of which writes its
+// sum to C = fp32 [batch, splits, m, n]; split_sum.comp does the rest.
 layout(push_constant, scalar) uniform Args {
-    TBuf a; TBuf b; TBuf c;
+    TBuf a;
+    TBuf b;
+    TBuf bias;              // null or [n]
+    TBuf d;                 // null or like C, may be C
+    TBuf c;                 // fp32 if OUT_F32
     uint m, n, k;
-    uint lda, ldb, ldc;
+    uint lda, ldb, ldc;     // distance of rows of A, B as they lie in memory, and of C and D
+    uint strideA, strideB;  // distance of batches
+    uint batch;
+    uint splits;
+    uint kPerSplit;         // a multiple of TILE_K
     float alpha;
+    float beta;
 } args;
 
 layout(local_size_x_id = 0) in;
-layout(constant_id = 8) const bool TRANS_A = false;
-layout(constant_id = 9) const bool TRANS_B = false;
-layout(constant_id = 10) const bool ALIGNED = true;
+layout(constant_id = 8) const bool TRANS_A = false;        // A lies as [k,m]
+layout(constant_id = 9) const bool TRANS_B = false;        // B lies as [n,k]
+layout(constant_id = 10) const bool ALIGNED = true;        // all rows begin at whole quads
+layout(constant_id = 11) const bool OUT_F32 = false;
+
+const uint STRIP = 8;       // tile rows that run together, for the cache's sake
 
 #define TILE_ALIGNED ALIGNED
-#define TILE_QUADS (A_QUADS + B_QUADS)
-#define A_QUADS (TRANS_A ? tileQuads(TILE_K, TILE_M) : tileQuads(TILE_M, TILE_K))
-#define B_QUADS (TRANS_B ? tileQuads(TILE_N, TILE_K) : tileQuads(TILE_K, TILE_N))
+#define ROWS_A (TRANS_A ? TILE_K : TILE_M)
+#define COLS_A (TRANS_A ? TILE_M : TILE_K)
+#define ROWS_B (TRANS_B ? TILE_N : TILE_K)
+#define COLS_B (TRANS_B ? TILE_K : TILE_N)
+#define TILE_QUADS (tileQuads(ROWS_A, COLS_A) + tileQuads(ROWS_B, COLS_B))
 #include "common/tile.glsl"
 
-uint left(uint at, uint end) { return at < end ? end - at : 0; }
+#ifdef T_f32
+#define Raw vec4
+#else
+#define Raw uvec2
+#endif
+int columnsLeft(uint at, uint end) { return at < end ? int(end - at) : 0; }
+
+// Elements (r, c..c+3) of the slice that begins at k, rows and columns as they lie in memory.
+Raw quadOfA(TBuf a, uint r, uint c, uint k, uint m0, uint kEnd) {
+    if (TRANS_A) return loadQuad(atT(a, uint64_t(k) * args.lda + m0), r * args.lda + c, k + r < kEnd ? columnsLeft(m0 + c, args.m) : 0);
+    return loadQuad(atT(a, uint64_t(m0) * args.lda + k), r * args.lda + c, m0 + r < args.m ? columnsLeft(k + c, kEnd) : 0);
+}
+
+Raw quadOfB(TBuf b, uint r, uint c, uint k, uint n0, uint kEnd) {
+    if (TRANS_B) return loadQuad(atT(b, uint64_t(n0) * args.ldb + k), r * args.ldb + c, n0 + r < args.n ? columnsLeft(k + c, kEnd) : 0);
+    return loadQuad(atT(b, uint64_t(k) * args.ldb + n0), r * args.ldb + c, k + r < kEnd ? columnsLeft(n0 + c, args.n) : 0);
+}
+
+// What an invocation carries in registers on a GPU: the next slice, fetched while the products of the one before run.
+const uint QUADS_A = TILE_M * TILE_K / 4;
+const uint QUADS_B = TILE_N * TILE_K / 4;
+const uint CARRY_A = (QUADS_A + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
+const uint CARRY_B = (QUADS_B + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
+struct Carry { Raw a[CARRY_A]; Raw b[CARRY_B]; };
+
+void fetch(inout Carry carry, TBuf pa, TBuf pb, uint k, uint m0, uint n0, uint kEnd) {
+    if (TILE_CPU || k >= kEnd) return;
+    [[unroll]] for (uint i = 0; i < CARRY_A; i++) {
+        uint q = gl_LocalInvocationIndex + i * gl_WorkGroupSize.x;
+        carry.a[i] = quadOfA(pa, q / (COLS_A / 4), q % (COLS_A / 4) * 4, k, m0, kEnd);
+    }
+    [[unroll]] for (uint i = 0; i < CARRY_B; i++) {
+        uint q = gl_LocalInvocationIndex + i * gl_WorkGroupSize.x;
+        carry.b[i] = quadOfB(pb, q / (COLS_B / 4), q % (COLS_B / 4) * 4, k, n0, kEnd);
+    }
+}
+
+void put(Carry carry, Tile a, Tile b) {
+    [[unroll]] for (uint i = 0; i < CARRY_A; i++) {
+        uint q = gl_LocalInvocationIndex + i * gl_WorkGroupSize.x;
+        if (q < QUADS_A) tilePut(a, q / (COLS_A / 4), q % (COLS_A / 4) * 4, carry.a[i]);
+    }
+    [[unroll]] for (uint i = 0; i < CARRY_B; i++) {
+        uint q = gl_LocalInvocationIndex + i * gl_WorkGroupSize.x;
+        if (q < QUADS_B) tilePut(b, q / (COLS_B / 4), q % (COLS_B / 4) * 4, carry.b[i]);
+    }
+}
+
+void finish(uint64_t base, uint r, uint c, vec4 x) {
+    int left = r < args.m ? columnsLeft(c, args.n) : 0;
+    if (left == 0) return;
+    uint64_t row = base + uint64_t(r) * args.ldc;
+    if (args.splits > 1) {
+        storeTail4F(atF(F32Buf(uint64_t(args.c)), row), c, left, x);
+        return;
+    }
+    // CPU drivers may run both sides of a branch: no load goes through a null pointer.
+    TBuf bias = isNull(args.bias) ? args.c : args.bias, d = isNull(args.d) ? args.c : args.d;
+    x *= args.alpha;
+    if (!isNull(args.bias)) x += loadTail4T(bias, c, left);
+    if (OUT_F32) {
+        if (!isNull(args.d)) x += args.beta * loadTail4F(atF(F32Buf(uint64_t(d)), row), c, left);
+        storeTail4F(atF(F32Buf(uint64_t(args.c)), row), c, left, x);
+    } else {
+        if (!isNull(args.d)) x += args.beta * loadTail4T(atT(d, row), c, left);
+        storeTail4T(atT(args.c, row), c, left, x);
+    }
+}
 
 void main() {
-    uint m0 = gl_WorkGroupID.y * TILE_M;
-    uint n0 = gl_WorkGroupID.x * TILE_N;
-    Tile a = Tile(0, TRANS_A ? tileStride(TILE_M) : tileStride(TILE_K), TRANS_A);
-    Tile b = Tile(A_QUADS, TRANS_B ? tileStride(TILE_K) : tileStride(TILE_N), TRANS_B);
+    uint tilesM = (args.m + TILE_M - 1) / TILE_M, tilesN = (args.n + TILE_N - 1) / TILE_N;
+    uint group = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
+    uint layer = group / (tilesM * tilesN), tile_ = group % (tilesM * tilesN);
+    if (layer >= args.batch * args.splits) return;
+    uint strip = tile_ / (STRIP * tilesN), inStrip = tile_ % (STRIP * tilesN);
+    uint height = min(STRIP, tilesM - strip * STRIP);
+    uint m0 = (strip * STRIP + inStrip % height) * TILE_M, n0 = inStrip / height * TILE_N;
+    uint kBegin = layer % args.splits * args.kPerSplit, kEnd = min(args.k, kBegin + args.kPerSplit);
+    TBuf pa = atT(args.a, uint64_t(layer / args.splits) * args.strideA), pb = atT(args.b, uint64_t(layer / args.splits) * args.strideB);
+
+    Tile a = Tile(0, tileStride(COLS_A), TRANS_A);
+    Tile b = Tile(tileQuads(ROWS_A, COLS_A), tileStride(COLS_B), TRANS_B);
     Acc acc;
     accZero(acc);
-    [[dont_unroll]] for (uint k = 0; k < args.k; k += TILE_K) {
-        if (TRANS_A) TILE_STAGE(a, TILE_K, TILE_M, r, c, loadQuad(args.a, (k + r) * args.lda + m0 + c, k + r < args.k ? int(args.m - m0 - c) : 0))
-        else TILE_STAGE(a, TILE_M, TILE_K, r, c, loadQuad(args.a, (m0 + r) * args.lda + k + c, m0 + r < args.m ? int(args.k - k - c) : 0))
-        if (TRANS_B) TILE_STAGE(b, TILE_N, TILE_K, r, c, loadQuad(args.b, (n0 + r) * args.ldb + k + c, n0 + r < args.n ? int(args.k - k - c) : 0))
-        else TILE_STAGE(b, TILE_K, TILE_N, r, c, loadQuad(args.b, (k + r) * args.ldb + n0 + c, k + r < args.k ? int(args.n - n0 - c) : 0))
+    Carry carry;
+    fetch(carry, pa, pb, kBegin, m0, n0, kEnd);
+    [[dont_unroll]] for (uint k = kBegin; k < kEnd; k += TILE_K) {
+        if (TILE_CPU) {
+            TILE_STAGE(a, ROWS_A, COLS_A, r, c, quadOfA(pa, r, c, k, m0, kEnd))
+            TILE_STAGE(b, ROWS_B, COLS_B, r, c, quadOfB(pb, r, c, k, n0, kEnd))
+        } else {
+            put(carry, a, b);
+        }
         barrier();
+        fetch(carry, pa, pb, k + TILE_K, m0, n0, kEnd);
         mma(acc, a, b, TILE_K);
         barrier();
     }
-    ACC_EACH(acc, r, c, x, storeTail4T(args.c, (m0 + r) * args.ldc + n0 + c, m0 + r < args.m ? int(args.n - n0 - c) : 0, args.alpha * x);)
+    uint64_t base = uint64_t(layer) * args.m * args.ldc;
+    ACC_EACH(acc, r, c, x, finish(base, m0 + r, n0 + c, x);)
 }

@@ -70,12 +70,14 @@ void main() {
     }
     if (!GATED) return;
 
-    uint row = lane / 4, part = lane % 4;                  // the diagonal: four invocations a row
+    uint parts = min(gl_WorkGroupSize.x / 64, 4);          // the diagonal: so many invocations a row
+    uint row = lane / parts, part = lane % parts;
     float sum = 0;
-    for (uint k = part; lane < 256 && row < count && k < K; k += 4) sum += loadT(rowsA, row * H * K + k) * loadT(rowsB, row * H * K + k);
-    if (lane < 256) tileVector[lane] = sum;
+    for (uint k = part; row < count && k < K; k += parts) sum += loadT(rowsA, row * H * K + k) * loadT(rowsB, row * H * K + k);
+    if (row < 64) tileVector[lane] = sum;
     barrier();
-    if (lane < count) {
-        A.v[lane * (H * args.C + 1)] = args.scale * (tileVector[4 * lane] + tileVector[4 * lane + 1] + tileVector[4 * lane + 2] + tileVector[4 * lane + 3]);
-    }
+    if (lane >= count) return;
+    float dot = 0;
+    for (uint i = 0; i < parts; i++) dot += tileVector[parts * lane + i];
+    A.v[lane * (H * args.C + 1)] = args.scale * dot;
 }

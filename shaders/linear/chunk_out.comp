@@ -36,8 +36,9 @@ layout(constant_id = 9) const uint MODE = 0;
 #define TILE_VECTOR 128
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
+#include "linear/chunk_rows.glsl"
 
-const uint REVERSE = 1, STATE_T = 2, STATES_F32 = 4;
+const uint STATES_F32 = 4;
 
 uint P = args.P, Q = args.Q, H = args.H, head = gl_WorkGroupID.y;
 bool reverse = (args.flags & REVERSE) != 0;
@@ -53,24 +54,6 @@ vec4 vectorFactor(F32Buf gates, uint r, uint c, uint width, uint count) {
     vec4 g = rowQuadF(gates, r, c, width, H * width, count);
     return exp(reverse ? rowQuadF(gates, count - 1, c, width, H * width, count) - g : g);
 }
-
-// Four scores of row i from column j on, gated and masked. tileVector[64..] holds G.
-vec4 maskedScores(uint i, uint j, vec4 x, uint count) {
-    vec4 y = vec4(0);
-    for (uint e = 0; e < 4; e++) {
-        bool seen = reverse ? j + e >= i && j + e < count : j + e <= i;
-        if (seen && i < count) y[e] = args.intra * x[e] * exp(-abs(tileVector[64 + i] - tileVector[64 + j + e]));
-    }
-    return y;
-}
-
-#ifdef MM_coopmat
-#define floatQuad(x) uvec2(floatBitsToUint(x), 0)
-#define quadFloat(quad) uintBitsToFloat((quad).x)
-#else
-#define floatQuad(x) vec4(x, 0, 0, 0)
-#define quadFloat(quad) (quad).x
-#endif
 
 void main() {
     uint tiles = (Q + 63) / 64;
@@ -134,7 +117,7 @@ void main() {
     Tile A = Tile(0, tileStride(64), MODE == 1 && reverse), values = Tile(tileQuads(64, 64), tileStride(64), false);
     if (MODE == 0) {
         accScaleRows(acc, 0);
-        ACC_EACH(scores, r, c, x, tilePut(A, r, c, maskedScores(r, c, x, count));)
+        ACC_EACH(scores, r, c, x, tilePut(A, r, c, maskedScores(r, c, x, count, reverse, args.intra));)
     } else {
         accScale(acc, args.inter);
         F32Buf rows = atF(args.A, token * args.C);

@@ -63,14 +63,11 @@ void storeState(uint chunk, uint r, uint c, vec4 x) {
     else storeTail4T(atT(TBuf(uint64_t(args.states)), at), k * V + v, int(V) - int(v), x);
 }
 
-// What a row gathers on its way into (reverse: out of) the state, for tokens at cumulative decays g, of which the last is `last`.
-vec4 factor(vec4 g, vec4 last, uint s, uint count) {
-    float constant = headGate * (reverse ? float(s + 1) : float(count - 1 - s));
-    return exp((reverse ? g : last - g) + constant) * args.scale;
-}
+// What a row gathers on its way into (reverse: out of) the state, at cumulative decay g when the chunk's last is `last`.
+vec4 factor(vec4 g, vec4 last) { return exp(reverse ? g : last - g) * args.scale; }
 
 void main() {
-    uint n = gl_WorkGroupID.z;
+    uint n = gl_WorkGroupID.z, lane = gl_LocalInvocationIndex;
     Span sequence = sequenceSpan(args.packed, n, args.T);
     uint C = args.C, chunks = (sequence.count + C - 1) / C;
     uint first = firstChunk(args.packed, args.N, n, args.T, C);
@@ -86,36 +83,28 @@ void main() {
         uint start = sequence.first + index * C, count = min(C, sequence.count - index * C);
         ACC_EACH(S, r, c, x, storeState(first + index, r, c, x);)
 
+        // tileVector: with VECTOR the decay of the state's rows, else G of the chunk's tokens, repeated after the last one. (Every load below has
+        // an address of its own in each lane: a CPU driver was seen to do a load with a common one in a loop that has ended.)
         uint64_t token = uint64_t(start) * H + head;
         TBuf rowsA = atT(args.a, token * K), rowsB = atT(args.b, token * V);
-        if (VECTOR) {
-            F32Buf gates = atF(args.gate, token * K);
-            uint lastRow = (count - 1) * H * K;
-            if (gl_LocalInvocationIndex < 64) {
-                uint k = k0 + gl_LocalInvocationIndex;
-                tileVector[gl_LocalInvocationIndex] = k < K ? exp(gates.v[lastRow + k]) : 0.0;
-            }
-            barrier();
-            accScaleRows(S, 0);
-        } else {
-            float last = isNull(args.gate) ? 0.0 : atF(args.gate, token).v[(count - 1) * H];
-            accScale(S, exp(last + headGate * float(count)));
+        F32Buf gates = VECTOR ? atF(args.gate, token * K) : atF(args.gate, token);
+        if (lane < 64) {
+            uint r = min(lane, count - 1), k = k0 + lane;
+            if (VECTOR) tileVector[lane] = k < K ? exp(gates.v[(count - 1) * H * K + k]) : 0.0;
+            else tileVector[lane] = headGate * float(r + 1) + (isNull(args.gate) ? 0.0 : gates.v[r * H]);
         }
+        barrier();
+        if (VECTOR) accScaleRows(S, 0);
+        else accScale(S, exp(tileVector[63]));
         [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
-            uint left = count - s0;
             if (VECTOR) {
-                F32Buf gates = atF(args.gate, token * K);
-                uint lastRow = (count - 1) * H * K;
-                TILE_STAGE(a, SLICE, 64, r, c, (r < left
+                TILE_STAGE(a, SLICE, 64, r, c, (s0 + r < count
                     ? widen(rowQuad(rowsA, s0 + r, k0 + c, K, H * K, count))
-                        * factor(rowQuadF(gates, s0 + r, k0 + c, K, H * K, count), rowQuadF(gates, count - 1, k0 + c, K, H * K, count), s0 + r, count)
+                        * factor(rowQuadF(gates, s0 + r, k0 + c, K, H * K, count), rowQuadF(gates, count - 1, k0 + c, K, H * K, count))
                     : vec4(0)))
             } else {
-                F32Buf gates = isNull(args.gate) ? args.gate : atF(args.gate, token);
-                float last = isNull(args.gate) ? 0.0 : gates.v[(count - 1) * H];
-                TILE_STAGE(a, SLICE, 64, r, c, (r < left
-                    ? widen(rowQuad(rowsA, s0 + r, k0 + c, K, H * K, count))
-                        * factor(vec4(isNull(args.gate) ? 0.0 : gates.v[(s0 + r) * H]), vec4(last), s0 + r, count)
+                TILE_STAGE(a, SLICE, 64, r, c, (s0 + r < count
+                    ? widen(rowQuad(rowsA, s0 + r, k0 + c, K, H * K, count)) * factor(vec4(tileVector[s0 + r]), vec4(tileVector[63]))
                     : vec4(0)))
             }
             TILE_STAGE(b, SLICE, 64, r, c, rowQuad(rowsB, s0 + r, v0 + c, V, H * V, count))

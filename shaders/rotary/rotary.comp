@@ -1,83 +1,104 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
-// @variants T=f32|f16|bf16
 #include "common/dtype.glsl"
 #include "common/anytype.glsl"
-// Rotary position embedding (Su et al. 2021) of x [tokens, heads, width], on the first dim channels; the others pass. Pair i is (i, i + dim/2), or
-// (2i, 2i + 1) if interleaved:
-//   y₀ = x₀ cos α - x₁ sin α,  y₁ = x₀ sin α + x₁ cos α,  α = direction · position · base^(-2i/dim);   zeros where the position is negative or past the limit
-// frequencies[i] = base^(-2i/dim) / 2π in turns, as a fraction of 2^64: position · frequency wraps around by itself, exactly, whatever the position.
-// The position of a token is its sequence's offset plus its place in the sequence: sequences are stretches of `length_` tokens, or given by starts [sequences + 1].
+#include "common/turns.glsl"
+#include "common/sequence.glsl"
+// Turns pairs of channels of x [B,T,H,D]: (x₀, x₁) → (x₀ cos a − x₁ sin a, x₀ sin a + x₁ cos a), a = ±position · base^(−2i/dim), pair i is (i, i + dim/2) or,
+// interleaved, (2i, 2i + 1). position = offset + t, t from the sequence's first token; negative positions give zeros. Channels from dim on are copied.
+// Angles are 64-bit fractions of a turn: the frequency of pair i is f0 · Π r^(2^k) over the bits k of i, and position · frequency wraps around exactly.
 layout(push_constant, scalar) uniform Args {
-    TBuf x;
-    TBuf y;
-    I64Buf frequencies;     // [dim / 2]
-    AnyBuf offsets;         // [sequences] or [1], or null
-    I32Buf starts;          // or null
-    uint tokens;
+    AnyBuf x;
+    I32Buf cu;          // [sequences + 1] or null: a sequence is a row of B
+    I32Buf offsets;     // [sequences], or [1] with offsetStride 0, or null
+    AnyBuf y;
+    uint64_t f0, r1, r2, r4, r8, r16, r32, r64;
+    uint tokens;        // B·T
+    uint span;          // T
     uint heads;
-    uint width;
-    uint dim;
-    uint length_;
+    uint width;         // D
+    uint half_;         // dim / 2
     uint sequences;
-    uint offsetType;
-    uint offsetStride;      // 1: an offset for each sequence
-    int offset;             // added to all
-    uint limit;             // positions from here on give zeros; 0 for no limit
-    uint interleaved;
-    float direction;        // 1, or -1 for the gradient
+    int offset;
+    uint flags;
 } args;
 
 layout(local_size_x_id = 0) in;
 
-// Cosine and sine of a fraction of a turn, from an eighth of a turn about the nearest quarter.
-vec2 turn(uint fraction) {
-    uint quarter = (fraction + 0x20000000u) >> 30;
-    float a = float(int(fraction - (quarter << 30))) * (6.283185307179586 / 4294967296.0);
-    float q = a * a;
-    float s = a * (1.0 + q * (-1.0 / 6.0 + q * (1.0 / 120.0 + q * (-1.0 / 5040.0 + q / 362880.0))));
-    float c = 1.0 + q * (-0.5 + q * (1.0 / 24.0 + q * (-1.0 / 720.0 + q / 40320.0)));
-    if (quarter == 1) return vec2(-s, c);
-    if (quarter == 2) return vec2(-c, -s);
-    if (quarter == 3) return vec2(s, -c);
-    return vec2(c, s);
+const uint TYPE = 7, WIDE = 8, INTERLEAVED = 16, BACKWARD = 32, OFFSET_STRIDE = 64, HEADS_SHIFT = 8;
+
+bool has(uint flag) { return (args.flags & flag) != 0; }
+
+// Upper half of a product.
+uint64_t mulHigh(uint64_t a, uint64_t b) {
+    uint64_t al = a & 0xfffffffful, ah = a >> 32, bl = b & 0xfffffffful, bh = b >> 32;
+    uint64_t middle = ah * bl + ((al * bl) >> 32);
+    return ah * bh + (middle >> 32) + ((al * bh + (middle & 0xfffffffful)) >> 32);
 }
 
+uint64_t frequency(uint i) {
+    uint64_t f = args.f0;
+    if ((i & 1) != 0) f = mulHigh(f, args.r1);
+    if ((i & 2) != 0) f = mulHigh(f, args.r2);
+    if ((i & 4) != 0) f = mulHigh(f, args.r4);
+    if ((i & 8) != 0) f = mulHigh(f, args.r8);
+    if ((i & 16) != 0) f = mulHigh(f, args.r16);
+    if ((i & 32) != 0) f = mulHigh(f, args.r32);
+    if ((i & 64) != 0) f = mulHigh(f, args.r64);
+    return f;
+}
+
+int positionOf(uint token) {
+    Sequence s = sequenceOf(args.cu, args.span, args.sequences, token);
+    return int(token - s.first) + args.offset + (isNull(args.offsets) ? 0 : args.offsets.v[has(OFFSET_STRIDE) ? s.number : 0]);
+}
+
+// An invocation has four pairs (or four channels of the tail) of a token, over some heads.
 void main() {
+    uint type = args.flags & TYPE, step = (args.flags >> HEADS_SHIFT) & 255;
+    bool wide = has(WIDE);
+    uint turning = (args.half_ + 3) / 4, units = turning + (args.width - 2 * args.half_ + 3) / 4;
+    uint headGroups = (args.heads + step - 1) / step;
     uint group = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
     uint64_t item = uint64_t(group) * gl_WorkGroupSize.x + gl_LocalInvocationIndex;
-    uint pairs = args.dim / 2;
-    uint lanes = pairs + args.width - args.dim;         // an invocation for each pair, and for each channel that passes
-    if (item >= uint64_t(args.tokens) * args.heads * lanes) return;
-    uint lane = uint(item % lanes);
-    uint64_t row = item / lanes;
-    uint token = uint(row / args.heads);
-    TBuf x = atT(args.x, row * args.width);
-    TBuf y = atT(args.y, row * args.width);
-    if (lane >= pairs) {
-        uint i = args.dim + lane - pairs;
-        storeT(y, i, loadT(x, i));
+    if (item >= uint64_t(args.tokens) * headGroups * units) return;
+    uint unit = uint(item % units);
+    uint firstHead = uint(item / units % headGroups) * step;
+    uint token = uint(item / units / headGroups);
+    uint lastHead = min(firstHead + step, args.heads);
+    uint64_t row = (uint64_t(token) * args.heads + firstHead) * args.width;
+
+    if (unit >= turning) {
+        uint i = 2 * args.half_ + (unit - turning) * 4;
+        for (uint h = firstHead; h < lastHead; ++h, row += args.width) {
+            storeRowAny(atAny(args.y, type, row), type, i, args.width, wide, rowAny(atAny(args.x, type, row), type, i, args.width, wide));
+        }
         return;
     }
 
-    uint sequence = isNull(args.starts) ? token / args.length_ : 0;
-    uint first = sequence * args.length_;
-    if (!isNull(args.starts)) {
-        uint above = args.sequences;
-        while (above - sequence > 1) {
-            uint middle = (sequence + above) / 2;
-            if (uint(args.starts.v[middle]) <= token) sequence = middle; else above = middle;
+    uint i = unit * 4;
+    vec4 c = vec4(0), s = vec4(0);
+    int position = positionOf(token);
+    if (position >= 0) {
+        for (uint k = 0; k < 4; ++k) {
+            vec2 a = cosSinTurns(uint((frequency(i + k) * uint64_t(position)) >> 32));
+            c[k] = a.x;
+            s[k] = has(BACKWARD) ? -a.y : a.y;
         }
-        first = uint(args.starts.v[sequence]);
     }
-    int position = args.offset + int(token - first);
-    if (!isNull(args.offsets)) position += loadIndex(args.offsets, args.offsetType, sequence * args.offsetStride);
-    vec2 t = vec2(0);
-    if (position >= 0 && (args.limit == 0 || uint(position) < args.limit)) t = turn(uint((uint64_t(position) * uint64_t(args.frequencies.v[lane])) >> 32));
-    t.y *= args.direction;
-    uint i = args.interleaved != 0 ? 2 * lane : lane;
-    uint j = args.interleaved != 0 ? i + 1 : i + pairs;
-    float a = loadT(x, i), b = loadT(x, j);
-    storeT(y, i, a * t.x - b * t.y);
-    storeT(y, j, a * t.y + b * t.x);
+    for (uint h = firstHead; h < lastHead; ++h, row += args.width) {
+        AnyBuf x = atAny(args.x, type, row), y = atAny(args.y, type, row);
+        if (has(INTERLEAVED)) {
+            vec4 p = rowAny(x, type, 2 * i, 2 * args.half_, wide);
+            storeRowAny(y, type, 2 * i, 2 * args.half_, wide, vec4(p.xz * c.xy - p.yw * s.xy, p.xz * s.xy + p.yw * c.xy).xzyw);
+            if (i + 2 < args.half_) {
+                p = rowAny(x, type, 2 * i + 4, 2 * args.half_, wide);
+                storeRowAny(y, type, 2 * i + 4, 2 * args.half_, wide, vec4(p.xz * c.zw - p.yw * s.zw, p.xz * s.zw + p.yw * c.zw).xzyw);
+            }
+        } else {
+            vec4 a = rowAny(x, type, i, args.half_, wide), b = rowAny(x, type, args.half_ + i, 2 * args.half_, wide);
+            storeRowAny(y, type, i, args.half_, wide, a * c - b * s);
+            storeRowAny(y, type, args.half_ + i, 2 * args.half_, wide, a * s + b * c);
+        }
+    }
 }

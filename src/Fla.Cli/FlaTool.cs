@@ -1,7 +1,8 @@
 using System.CommandLine;
 using System.Runtime.InteropServices;
 using Fla.Cli.Commands;
-using Fla.Models.Checkpoints;
+using Fla.Models.Configs;
+using Fla.Models.Tokenizers;
 using Fla.Vulkan;
 
 namespace Fla.Cli;
@@ -27,7 +28,7 @@ internal static class FlaTool
     public static int Run(string[] args, Terminal terminal)
     {
         var root = new RootCommand("Linear attention on any Vulkan device: information, a demo, checks of checkpoints, generation.") { DeviceOption };
-        root.Add(InfoCommand.Create(terminal));
+        foreach (var command in new[] { DemoCommand.Create(terminal), InfoCommand.Create(terminal), CheckCommand.Create(terminal), GenerateCommand.Create(terminal) }) root.Add(command);
         root.Add(ShadersCommand.Create(terminal));
         var parsed = root.Parse(args);
         var configuration = new InvocationConfiguration
@@ -77,5 +78,5 @@ internal static class FlaTool
     private static bool WantsTrace => Environment.GetEnvironmentVariable("FLA_TRACE") == "1";
 
     /// <summary>What a user can cause; anything else is a defect and keeps its stack trace.</summary>
-    private static bool IsExpected(Exception error) => error is FlaException or IOException or UnauthorizedAccessException;
+    private static bool IsExpected(Exception error) => error is FlaException or ConfigException or TokenizerException or IOException or UnauthorizedAccessException;
 }

@@ -37,6 +37,9 @@ internal sealed class Terminal
     /// <summary>Two writers, as plain text.</summary>
     public static Terminal Plain(TextWriter output, TextWriter error) => new(Wrap(output), Wrap(error));
 
+    /// <summary>One line of the results.</summary>
+    public void Say(string message = "") => Out.WriteLine(message);
+
     /// <summary>One readable line, red where there are colours.</summary>
     public void Fail(string message) => Error.MarkupLineInterpolated($"[red]fla: {message.ReplaceLineEndings(" ")}[/]");
 

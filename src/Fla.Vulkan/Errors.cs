@@ -16,6 +16,9 @@ public sealed class ShapeException(string message) : FlaException(message);
 /// <summary>A tensor's element type does not fit the operation.</summary>
 public sealed class DTypeException(string message) : FlaException(message);
 
+/// <summary>A token id or a row number names nothing.</summary>
+public sealed class IndexException(string message) : FlaException(message);
+
 /// <summary>No usable device, a device that lacks what is needed, or tensors of different devices in one operation.</summary>
 public sealed class DeviceException(string message) : FlaException(message);
 

@@ -55,8 +55,8 @@ internal static class InfoCommand
                 d.Usable ? "yes" : "lacks " + string.Join(", ", d.Missing));
         }
         terminal.Out.Write(table);
-        if (chosen != null) terminal.Out.WriteLine($"* is used: {(chosen.Options.Select == "" ? "the first usable in the order discrete, integrated, virtual, CPU" : $"selected by '{chosen.Options.Select}'")}");
-        terminal.Out.WriteLine();
+        if (chosen != null) terminal.Say($"* is used: {(chosen.Options.Select == "" ? "the first usable in the order discrete, integrated, virtual, CPU" : $"selected by '{chosen.Options.Select}'")}");
+        terminal.Say();
     }
 
     private static void WriteDevice(Terminal terminal, DeviceInfo d, ComputeDevice chosen)
@@ -84,7 +84,7 @@ internal static class InfoCommand
         }
         if (isChosen) Row(table, "loops", chosen.IsCpu ? "rolled: a CPU driver takes minutes to compile unrolled kernels" : "unrolled");
         terminal.Out.Write(table);
-        terminal.Out.WriteLine();
+        terminal.Say();
     }
 
     private static void WriteShaders(Terminal terminal)
@@ -96,8 +96,8 @@ internal static class InfoCommand
             Row(table, family.Key, $"{family.Select(k => k.Split('[')[0]).Distinct().Count()}", $"{family.Count()}", $"{family.Count(IsMatrix)}");
         }
         terminal.Out.Write(table);
-        if (!ShaderLibrary.HasCooperativeMatrix) terminal.Out.WriteLine("The build's glslc knew no cooperative matrices: every device takes the plain path.");
-        terminal.Out.WriteLine();
+        if (!ShaderLibrary.HasCooperativeMatrix) terminal.Say("The build's glslc knew no cooperative matrices: every device takes the plain path.");
+        terminal.Say();
     }
 
     private static void WriteKnownBadDrivers(Terminal terminal)
@@ -105,7 +105,7 @@ internal static class InfoCommand
         var table = Terminal.Table("Known bad drivers", "Where", "Not used", "Why");
         foreach (var bad in KnownBadDrivers.Table) Row(table, bad.Where, bad.Feature, bad.Why);
         terminal.Out.Write(table);
-        terminal.Out.WriteLine();
+        terminal.Say();
     }
 
     private static void WriteSwitches(Terminal terminal)

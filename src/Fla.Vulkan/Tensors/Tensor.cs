@@ -123,8 +123,9 @@ public sealed partial class Tensor : IDisposable
         scope?.Add(this);
     }
 
-    /// <summary>Takes the tensor out of every scope: somebody owns it.</summary>
-    internal Tensor Own()
+    /// <summary>Takes the tensor out of every scope: the caller owns it, and disposes it.</summary>
+    /// <returns>The tensor.</returns>
+    public Tensor Own()
     {
         _scope?.Remove(this);
         _scope = null;

@@ -59,7 +59,7 @@ internal static class ChannelGated
             dg = Tensor.EmptyLike(g, DType.Float32);
             ChunkCumsum.Chunks(shape, chunk, new(q, dq, k, dk), shape.H * shape.K, dg, ChunkCumsum.Order.Reverse, last);
         }
-        return [dq, dk, dv, dg, dh0];
+        return [dq.To(q.DType), dk.To(q.DType), dv, dg, dh0];
     }
 
     private static Tensor Cumulative(LinearShape shape, int chunk, Tensor g)

@@ -11,13 +11,7 @@ internal static class HeadGated
     {
         using var scope = new TensorScope();
         if (initialState is { } given && given.DType != DType.Float32) initialState = given.To(DType.Float32);
-        Tensor? cumulative = null;
-        if (g is not null)
-        {
-            cumulative = Tensor.EmptyLike(g, DType.Float32);
-            ChunkCumsum.Chunks(shape, chunk, new(g), shape.H, cumulative);
-        }
-
+        var cumulative = Cumulative(shape, chunk, g);
         var gate = new ChunkGate(cumulative, decay);
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         var states = ChunkState.Storage(shape, chunk, q.Device, q.DType);
@@ -30,6 +24,15 @@ internal static class HeadGated
                 [q, k, v, cumulative, initialState, decay.Gamma], Backward, new Saved(shape, chunk, decay.Kind, scale, vFirst));
         }
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
+    }
+
+    /// <summary>The log decay summed inside each chunk, fp32 [B,T,H].</summary>
+    public static Tensor? Cumulative(LinearShape shape, int chunk, Tensor? g)
+    {
+        if (g is null) return null;
+        var cumulative = Tensor.EmptyLike(g, DType.Float32);
+        ChunkCumsum.Chunks(shape, chunk, new(g), shape.H, cumulative);
+        return cumulative;
     }
 
     private static Tensor?[] Backward(BackwardContext ctx, Tensor?[] dy)

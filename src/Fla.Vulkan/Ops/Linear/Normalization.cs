@@ -55,7 +55,7 @@ internal static class Normalization
             Grid.Over(rows, RowsPerWorkgroup), q.DType.Variant(), Workgroup);
         var dinitial = Tensor.Empty(device, DType.Float32, shape.N, 1, shape.H, shape.K);
         ChunkCumsum.Parallel(shape, new(dz), columns, dk, Order(!reverse), dy[1]?.To(DType.Float32), dinitial);
-        return [dO, dq, dk, ctx.Needs(3) ? dinitial : null];
+        return [dO, dq, dk.To(k.DType), ctx.Needs(3) ? dinitial : null];
     }
 
     private static ChunkCumsum.Order Order(bool reverse) => reverse ? ChunkCumsum.Order.Reverse : ChunkCumsum.Order.Forward;

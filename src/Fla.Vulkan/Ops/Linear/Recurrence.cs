@@ -115,7 +115,7 @@ internal static class Recurrence
             dgv = Tensor.EmptyLike(gates.Gv!, DType.Float32);
             ChunkCumsum.Sequences(shape, new(dO, o, v, dv), shape.H * shape.V, dgv, order, start);
         }
-        return [dq, dk, dv, dg, dgk, dgv, dh0];
+        return [dq.To(q.DType), dk.To(q.DType), dv.To(q.DType), dg, dgk, dgv, dh0];
     }
 
     /// <summary>Σ over the other axis of ht ⊙ dht, for each of <paramref name="kept"/> channels of every head.</summary>

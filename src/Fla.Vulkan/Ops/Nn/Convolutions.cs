@@ -1,189 +1,213 @@
 namespace Fla.Vulkan.Ops;
 
 /// <summary>What follows a short convolution.</summary>
-public enum ConvActivation
+public enum ConvolutionActivation
 {
     /// <summary>Nothing.</summary>
     None,
 
-    /// <summary>silu, also called swish.</summary>
+    /// <summary>x·σ(x), also called swish.</summary>
     Silu,
 }
 
-/// <summary>Short depthwise causal convolutions (shaders/conv), in fp32, stored in the type of x.</summary>
+/// <summary>Short causal convolutions over time.</summary>
 public static class Convolutions
 {
-    private const int MaxTaps = 16;
-    private const int TokensPerBlock = 64;
+    /// <summary>The most taps a short convolution can have.</summary>
+    public const int MaxTaps = 16;
+
+    private const int TokensPerInvocation = 8;
+    private const int MaxSums = 1 << 16;
+    private const int SmallestSum = 16;
 
     private static readonly Kernel<ForwardArgs> Forward = new("conv/short_conv");
     private static readonly Kernel<BackwardArgs> BackwardKernel = new("conv/short_conv_backward");
-    private static readonly Kernel<StepArgs> StepKernel = new("conv/short_conv_step");
+    private static readonly Kernel<StepArgs> Step = new("conv/short_conv_step");
 
-    private readonly record struct ForwardArgs(In X, In Weight, In Bias, In Residual, In State, Out Y, In Starts, uint Tokens, uint Channels, uint Length, uint Sequences, uint Mode,
-        uint IsSilu, uint Types);
+    private readonly record struct ForwardArgs(In X, In Weight, In Bias, In Residual, In State, Out Y, In Starts,
+        uint Tokens, uint Channels, uint Span, uint Sequences, uint Mode, uint IsSilu, uint Types, uint Wide, uint Run);
 
-    private readonly record struct BackwardArgs(In DPre, In X, In Weight, In State, In DFinal, Out DX, Out DBias, In Starts, uint Tokens, uint Channels, uint Length, uint Sequences,
-        uint Mode, uint BlockTokens, uint Types);
+    private readonly record struct BackwardArgs(In DPre, In X, In Weight, In State, In DFinal, Out Y, In Starts,
+        uint Tokens, uint Channels, uint Span, uint Sequences, uint Mode, uint Run, uint Types, uint Wide);
 
-    private readonly record struct StepArgs(In X, In Weight, In Bias, In Residual, InOut State, Out Y, uint Sequences, uint Channels, uint IsSilu, uint Types);
+    private readonly record struct StepArgs(In X, In Weight, In Bias, In Residual, InOut State, Out Y, uint Sequences, uint Channels, uint Taps, uint IsSilu, uint Types);
 
-    private enum Mode : uint
+    private enum ForwardMode : uint
     {
         Output,
-        State,
-        Slope,
+        FinalState,
+        PreActivationGradient,
     }
 
-    private sealed record Saved(ConvActivation Activation, CuSeqlens? CuSeqlens, int[] WeightShape, DType WeightType, DType? BiasType);
+    private enum BackwardMode : uint
+    {
+        Input,
+        State,
+        Sums,
+    }
 
     /// <summary>
-    /// y_t = act(Σ_w weight[w]·x_{t−W+1+w} + bias) + residual_t within each sequence; inputs before it come from the initial state, else are 0.
+    /// Depthwise causal convolution, within each sequence: y_t = act(Σ_w weight[w]·x_{t−W+1+w} + bias) + residual_t. The last tap meets the current token; tokens before
+    /// the first come from the initial state. Gradients flow to x, weight, bias, residual and the initial state, also from the final state.
     /// </summary>
-    /// <param name="x">[B, T, C].</param>
-    /// <param name="weight">[C, W] or [C, 1, W]; the last tap meets the current token. W is at most 16.</param>
-    /// <param name="bias">[C] or null.</param>
-    /// <param name="residual">Of x's shape and type, or null.</param>
-    /// <param name="mask">[B, T] of a float type, multiplied with x first; excludes <paramref name="cuSeqlens"/>. Or null.</param>
-    /// <param name="activation">What follows.</param>
-    /// <param name="initialState">The W inputs before each sequence, oldest first: [N, C, W] of any float type, or null.</param>
-    /// <param name="outputFinalState">Return the last W inputs of each sequence.</param>
-    /// <param name="cuSeqlens">Boundaries of packed sequences; B must then be 1.</param>
-    /// <returns>y of x's shape and type; the final state [N, C, W] in the initial state's type, else x's, or null.</returns>
-    /// <exception cref="ShapeException">Shapes do not fit, or both a mask and boundaries are given.</exception>
-    /// <exception cref="DTypeException">An operand holds integers, or the residual has another type than x.</exception>
-    public static (Tensor Y, Tensor? FinalState) ShortConvolution(Tensor x, Tensor weight, Tensor? bias = null, Tensor? residual = null, Tensor? mask = null,
-        ConvActivation activation = ConvActivation.Silu, Tensor? initialState = null, bool outputFinalState = false, CuSeqlens? cuSeqlens = null)
+    /// <param name="x">f32, f16 or bf16 [B,T,C].</param>
+    /// <param name="weight">[C,1,W] or [C,W], any float type; W is at most <see cref="MaxTaps"/>.</param>
+    /// <param name="bias">[C], any float type.</param>
+    /// <param name="residual">[B,T,C] of x's type, added after the activation.</param>
+    /// <param name="activation">What follows the sum.</param>
+    /// <param name="initialState">[N,C,W], any float type: the last W inputs before each sequence, oldest first. N is B, or the number of packed sequences.</param>
+    /// <param name="outputFinalState">Whether to return the last W inputs of each sequence.</param>
+    /// <param name="cuSeqlens">Boundaries of packed sequences; B is then 1.</param>
+    /// <param name="mask">[B,T], any float type: inputs are multiplied by it, so 0 hides padding. Not with packed sequences.</param>
+    /// <returns>y [B,T,C] in x's type; the final state [N,C,W] in the initial state's type, or x's without one, or null.</returns>
+    /// <exception cref="ShapeException">Sizes that do not fit, or a mask with packed sequences.</exception>
+    /// <exception cref="DTypeException">Integers, or a residual of another type than x.</exception>
+    public static (Tensor Y, Tensor? FinalState) ShortConvolution(Tensor x, Tensor weight, Tensor? bias = null, Tensor? residual = null,
+        ConvolutionActivation activation = ConvolutionActivation.Silu, Tensor? initialState = null, bool outputFinalState = false,
+        CuSeqlens? cuSeqlens = null, Tensor? mask = null)
     {
-        Require.Rank(x, 3, nameof(x));
-        using var masked = mask is null ? null : Masked(x, mask, cuSeqlens);
-        x = masked ?? x;
-        TokenSequences.Check(x, cuSeqlens);
-        var taps = Check(x, weight, bias, residual, x.Size(2));
-        var sequences = cuSeqlens?.Count ?? x.Size(0);
-        Require.SameDevice(x, initialState);
-        Require.Shape(initialState, nameof(initialState), sequences, x.Size(2), taps);
-        Require.Float(initialState, nameof(initialState));
+        Require.SameDevice(x, weight, bias, residual, initialState, cuSeqlens?.Starts, mask);
+        Require.Rank(x, 3, "x");
+        var call = Call.Of(x, weight, bias, residual, activation, cuSeqlens.SequencesOf(x), x.Size(1));
+        Require.Float(initialState, "initialState");
+        Require.Shape(initialState, "initialState", call.Sequences, call.Channels, call.Taps);
+        if (mask is null) return Convolve(call, x, weight, bias, residual, initialState, outputFinalState, cuSeqlens?.Starts);
+
+        Require.That(cuSeqlens is null, "a mask and cuSeqlens exclude each other");
+        Require.Float(mask, "mask");
+        Require.Shape(mask, "mask", x.Size(0), x.Size(1));
+        using var column = mask.View(x.Size(0), x.Size(1), 1);
+        using var seen = Elementwise.Mul(x, column);
+        return Convolve(call, seen, weight, bias, residual, initialState, outputFinalState, null);
+    }
+
+    /// <summary>
+    /// One token for each sequence: the state moves left by one, takes x in, and y = act(Σ_w weight[w]·state[w] + bias) + residual. The state changes in place, so a captured
+    /// graph carries it from replay to replay. Not differentiable.
+    /// </summary>
+    /// <param name="x">N·C elements under any shape whose last axis is C, such as [N,1,C] or [1,N,C].</param>
+    /// <param name="state">[N,C,W], any float type.</param>
+    /// <param name="weight">[C,1,W] or [C,W].</param>
+    /// <param name="bias">[C].</param>
+    /// <param name="residual">Of x's shape and type.</param>
+    /// <param name="activation">What follows the sum.</param>
+    /// <returns>Of x's shape and type.</returns>
+    /// <exception cref="ShapeException">Sizes that do not fit.</exception>
+    /// <exception cref="DTypeException">Integers, or a residual of another type than x.</exception>
+    /// <exception cref="AutogradException">A gradient would be needed: use <see cref="ShortConvolution"/>, or turn recording off.</exception>
+    public static Tensor ShortConvolutionStep(Tensor x, Tensor state, Tensor weight, Tensor? bias = null, Tensor? residual = null,
+        ConvolutionActivation activation = ConvolutionActivation.Silu)
+    {
+        Require.SameDevice(x, weight, state, bias, residual);
+        Require.That(x.Rank > 0, "x needs an axis of channels");
+        var sequences = (int)RowLayout.Index(RowLayout.RowCount(x), x);
+        var call = Call.Of(x, weight, bias, residual, activation, sequences, 1);
+        Require.Float(state, "state");
+        Require.Shape(state, "state", call.Sequences, call.Channels, call.Taps);
+        if (Autograd.IsRecording(x, weight, state, bias, residual)) throw new AutogradException("a convolution step has no gradient: use the whole convolution, or turn recording off");
         var y = Tensor.EmptyLike(x);
-        Launch(x, weight, bias, residual, initialState, y, taps, sequences, Mode.Output, activation, cuSeqlens);
+        state.Storage.Version++;
+        Step.Launch(x.Device, new(x, weight, bias, residual, state, y, (uint)call.Sequences, (uint)call.Channels, (uint)call.Taps, call.IsSilu, Types(x, weight, bias, state)),
+            Grid.Over(RowLayout.Index(x.Count, x), RowLayout.Workgroup), null, RowLayout.Workgroup);
+        return y;
+    }
+
+    private static (Tensor Y, Tensor? FinalState) Convolve(Call call, Tensor x, Tensor weight, Tensor? bias, Tensor? residual, Tensor? initialState,
+        bool outputFinalState, Tensor? starts)
+    {
+        var y = Tensor.EmptyLike(x);
+        RunForward(call, ForwardMode.Output, x, weight, bias, residual, initialState, y, starts);
         Tensor? final = null;
         if (outputFinalState)
         {
-            final = Tensor.Empty(x.Device, initialState?.DType ?? x.DType, sequences, x.Size(2), taps);
-            Launch(x, weight, null, null, initialState, final, taps, sequences, Mode.State, activation, cuSeqlens);
+            final = Tensor.Empty(x.Device, initialState?.DType ?? x.DType, call.Sequences, call.Channels, call.Taps);
+            RunForward(call, ForwardMode.FinalState, x, weight, bias, residual, initialState, final, starts);
         }
         if (Autograd.IsRecording(x, weight, bias, residual, initialState))
         {
-            Autograd.Record("short_conv", [x, weight, bias, residual, initialState], final is null ? [y] : [y, final], [x, weight, bias, initialState], Backward,
-                new Saved(activation, cuSeqlens, weight.Shape.ToArray(), weight.DType, bias?.DType));
+            Autograd.Record("short_convolution", [x, weight, bias, residual, initialState], final is null ? [y] : [y, final],
+                [x, weight, bias, initialState, starts], Backward, call);
         }
         return (y, final);
     }
 
-    /// <summary>One token of <see cref="ShortConvolution"/> for each of N sequences; the state takes it in, in place. Not differentiable.</summary>
-    /// <param name="x">N·C elements under any shape whose last axis is C, such as [N, 1, C] or [1, N, C].</param>
-    /// <param name="state">[N, C, W] of any float type.</param>
-    /// <param name="weight">[C, W] or [C, 1, W].</param>
-    /// <param name="bias">[C] or null.</param>
-    /// <param name="residual">Of x's shape and type, or null.</param>
-    /// <param name="activation">What follows.</param>
-    /// <returns>Of x's shape and type.</returns>
-    /// <exception cref="ShapeException">Shapes do not fit.</exception>
-    public static Tensor ShortConvolutionStep(Tensor x, Tensor state, Tensor weight, Tensor? bias = null, Tensor? residual = null, ConvActivation activation = ConvActivation.Silu)
-    {
-        Require.That(x.Rank > 0, "x needs a channel axis");
-        var channels = x.Size(-1);
-        var taps = Check(x, weight, bias, residual, channels);
-        var sequences = RowLayout.RowCount(x);
-        Require.SameDevice(x, state);
-        Require.Shape(state, nameof(state), (int)sequences, channels, taps);
-        Require.Float(state, nameof(state));
-        var y = Tensor.EmptyLike(x);
-        StepKernel.Launch(x.Device, new(x, weight, bias, residual, state, y, (uint)sequences, (uint)channels, activation == ConvActivation.Silu ? 1u : 0u,
-            RowLayout.TypeCode(weight) | (RowLayout.TypeCode(bias) << 4) | (RowLayout.TypeCode(state) << 8)), Grid.Over(x.Count, RowLayout.Workgroup), x.DType.Variant(),
-            RowLayout.Workgroup, (uint)taps);
-        state.Storage.Version++;
-        return y;
-    }
-
-    /// <summary>The last input of each sequence: the final state of a convolution with one tap, [N, C].</summary>
-    internal static Tensor LastInputs(Tensor x, Tensor? before, CuSeqlens? cuSeqlens)
-    {
-        var sequences = cuSeqlens?.Count ?? x.Size(0);
-        var last = Tensor.Empty(x.Device, before?.DType ?? x.DType, sequences, x.Size(2));
-        Launch(x, null, null, null, before, last, 1, sequences, Mode.State, ConvActivation.None, cuSeqlens);
-        return last;
-    }
-
-    private static Tensor Masked(Tensor x, Tensor mask, CuSeqlens? cuSeqlens)
-    {
-        Require.That(cuSeqlens is null, "a mask and cuSeqlens exclude each other");
-        Require.Shape(mask, nameof(mask), x.Size(0), x.Size(1));
-        using var column = mask.View(x.Size(0), x.Size(1), 1);
-        return Elementwise.Mul(x, column);
-    }
-
-    private static int Check(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, int channels)
-    {
-        Require.SameDevice(x, weight, bias, residual);
-        foreach (var (tensor, name) in new[] { (x, "x"), (weight, "weight"), (bias, "bias"), (residual, "residual") }) Require.Float(tensor, name);
-        Require.That(weight.Rank is 2 or 3 && weight.Size(0) == channels && (weight.Rank == 2 || weight.Size(1) == 1) && weight.Size(-1) is > 0 and <= MaxTaps,
-            $"the weight of {channels} channels is [{channels}, W] or [{channels}, 1, W] with W from 1 to {MaxTaps}, not {weight.Describe()}");
-        Require.Shape(bias, nameof(bias), channels);
-        Require.Shape(residual, nameof(residual), x.Shape);
-        Require.Type(residual, x.DType, nameof(residual));
-        return weight.Size(-1);
-    }
-
-    private static void Launch(Tensor x, Tensor? weight, Tensor? bias, Tensor? residual, Tensor? state, Tensor y, int taps, int sequences, Mode mode, ConvActivation activation,
-        CuSeqlens? cuSeqlens)
-    {
-        int channels = x.Size(-1), length = x.Size(1);
-        var tokens = (long)x.Size(0) * length;
-        Forward.Launch(x.Device, new(x, weight, bias, residual, state, y, cuSeqlens?.Starts, RowLayout.Index(tokens, x), (uint)channels, (uint)length, (uint)sequences, (uint)mode,
-            activation == ConvActivation.Silu ? 1u : 0u,
-            RowLayout.TypeCode(weight) | (RowLayout.TypeCode(bias) << 4) | (RowLayout.TypeCode(state) << 8) | (RowLayout.TypeCode(y) << 12)),
-            Grid.Over((mode == Mode.State ? sequences : tokens) * channels, RowLayout.Workgroup), x.DType.Variant(), RowLayout.Workgroup, (uint)taps);
-    }
-
     private static Tensor?[] Backward(BackwardContext ctx, Tensor?[] dy)
     {
+        var call = ctx.State<Call>();
         Tensor x = ctx.Saved(0)!, weight = ctx.Saved(1)!;
-        Tensor? bias = ctx.Saved(2), initial = ctx.Saved(3);
-        var saved = ctx.State<Saved>();
-        var device = x.Device;
-        int channels = x.Size(2), taps = weight.Size(-1), length = x.Size(1), sequences = saved.CuSeqlens?.Count ?? x.Size(0);
-        var tokens = x.Size(0) * length;
-        var dfinal = dy.Length > 1 ? dy[1] : null;
-        using var dpre = Tensor.Empty(device, DType.Float32, x.Shape);
-        if (dy[0] is { } given) Launch(x, weight, bias, given.As(x.DType), initial, dpre, taps, sequences, Mode.Slope, saved.Activation, saved.CuSeqlens);
-        else dpre.Zero();
+        Tensor? bias = ctx.Saved(2), state = ctx.Saved(3), starts = ctx.Saved(4), dfinal = dy.Length > 1 ? dy[1] : null;
+        var given = dy[0] ?? Tensor.ZerosLike(x);
+        using var dpre = Tensor.EmptyLike(x, DType.Float32);
+        RunForward(call, ForwardMode.PreActivationGradient, x, weight, bias, given, state, dpre, starts);
 
-        var dx = ctx.Needs(0) ? Tensor.EmptyLike(x) : null;
-        if (dx != null) Run(0, dx, null, (long)tokens * channels);
-        var dinitial = ctx.Needs(4) ? Tensor.EmptyLike(initial!) : null;
-        if (dinitial != null) Run(1, dinitial, null, (long)sequences * channels);
-        Tensor? dweight = null, dbias = null;
+        Tensor? dx = null, dweight = null, dbias = null, dstate = null;
+        if (ctx.Needs(0)) RunBackward(call, BackwardMode.Input, dpre, x, weight, state, dfinal, dx = Tensor.EmptyLike(x), starts, call.Run);
+        if (ctx.Needs(4)) RunBackward(call, BackwardMode.State, dpre, x, weight, state, dfinal, dstate = Tensor.EmptyLike(state!), starts, 1);
         if (ctx.Needs(1) || ctx.Needs(2))
         {
-            var blockTokens = Math.Max(TokensPerBlock, (tokens + RowLayout.Fill(device) - 1) / RowLayout.Fill(device));
-            var blocks = Math.Max(1, (tokens + blockTokens - 1) / blockTokens);
-            using var weights = Tensor.Empty(device, DType.Float32, blocks, channels * taps);
-            using var biases = ctx.Needs(2) ? Tensor.Empty(device, DType.Float32, blocks, channels) : null;
-            if (tokens == 0)
-            {
-                weights.Zero();
-                biases?.Zero();
-            }
-            Run(2, weights, biases, (long)blocks * channels, blockTokens);
-            dweight = Reductions.Run(weights, 1, blocks, channels * taps, Reduction.Sum, saved.WeightType, saved.WeightShape);
-            if (biases != null) dbias = Reductions.Run(biases, 1, blocks, channels, Reduction.Sum, saved.BiasType!.Value, [channels]);
+            using var sums = Sums(call, dpre, x, weight, state, starts);
+            using var taps = sums.Narrow(0, call.Taps);
+            using var last = sums.Narrow(call.Taps, 1);
+            using var turned = Transposes.LastTwo(taps);
+            if (ctx.Needs(1)) dweight = turned.To(weight.DType).View(weight.Shape);
+            if (ctx.Needs(2)) dbias = last.To(bias!.DType).View(call.Channels);
         }
-        return [dx, dweight, dbias, ctx.Needs(3) ? dy[0] : null, dinitial];
+        return [dx, dweight, dbias, ctx.Needs(3) ? dy[0] : null, dstate];
+    }
 
-        void Run(uint mode, Tensor target, Tensor? biasTarget, long items, int blockTokens = 0) =>
-            BackwardKernel.Launch(device, new(dpre, x, weight, initial, dfinal, target, biasTarget, saved.CuSeqlens?.Starts, (uint)tokens, (uint)channels, (uint)length, (uint)sequences, mode,
-                (uint)blockTokens, RowLayout.TypeCode(weight) | (RowLayout.TypeCode(initial) << 4) | (RowLayout.TypeCode(dfinal) << 8) | (RowLayout.TypeCode(target) << 12)),
-                Grid.Over(items, RowLayout.Workgroup), x.DType.Variant(), RowLayout.Workgroup, (uint)taps);
+    /// <summary>Σ_t dpre_t·x_{t−W+1+w} for every tap, then Σ_t dpre_t: fp32 [W + 1, C].</summary>
+    private static Tensor Sums(Call call, Tensor dpre, Tensor x, Tensor weight, Tensor? state, Tensor? starts)
+    {
+        if (call.Tokens == 0) return Tensor.Zeros(x.Device, DType.Float32, call.Taps + 1, call.Channels);
+        var run = (int)Math.Max(SmallestSum, call.Tokens * call.Pieces / MaxSums);
+        var runs = (int)((call.Tokens + run - 1) / run);
+        using var parts = Tensor.Empty(x.Device, DType.Float32, runs, call.Taps + 1, call.Channels);
+        RunBackward(call, BackwardMode.Sums, dpre, x, weight, state, null, parts, starts, run);
+        return Reductions.Run(parts, 1, runs, (long)(call.Taps + 1) * call.Channels, Reduction.Sum, DType.Float32, [call.Taps + 1, call.Channels]);
+    }
+
+    private static void RunForward(Call call, ForwardMode mode, Tensor x, Tensor weight, Tensor? bias, Tensor? residual, Tensor? state, Tensor y, Tensor? starts)
+    {
+        var run = mode == ForwardMode.FinalState ? 1 : call.Run;
+        Forward.Launch(x.Device, new(x, weight, bias, residual, state, y, starts, (uint)call.Tokens, (uint)call.Channels, (uint)call.Span, (uint)call.Sequences,
+            (uint)mode, call.IsSilu, Types(x, weight, bias, state, y), RowLayout.Wide(call.Channels, x, residual, y), (uint)run),
+            call.GridOf(mode == ForwardMode.FinalState, run), null, RowLayout.Workgroup, (uint)call.Taps);
+    }
+
+    private static void RunBackward(Call call, BackwardMode mode, Tensor dpre, Tensor x, Tensor weight, Tensor? state, Tensor? dfinal, Tensor y, Tensor? starts, int run) =>
+        BackwardKernel.Launch(x.Device, new(dpre, x, weight, state, dfinal, y, starts, (uint)call.Tokens, (uint)call.Channels, (uint)call.Span, (uint)call.Sequences,
+            (uint)mode, (uint)run, Types(x, weight, state, dfinal, y), RowLayout.Wide(call.Channels, dpre, x, y)),
+            call.GridOf(mode == BackwardMode.State, run), null, RowLayout.Workgroup, (uint)call.Taps);
+
+    private static uint Types(params ReadOnlySpan<Tensor?> tensors)
+    {
+        uint types = 0;
+        for (var i = 0; i < tensors.Length; i++) types |= RowLayout.TypeCode(tensors[i]) << (4 * i);
+        return types;
+    }
+
+    /// <summary>Sizes of a convolution.</summary>
+    private sealed record Call(long Tokens, int Span, int Channels, int Taps, int Sequences, uint IsSilu)
+    {
+        public long Pieces => (Channels + 3) / 4;
+
+        /// <summary>Tokens of an invocation: they share the taps; small inputs are spread out instead.</summary>
+        public int Run => Tokens * Pieces >= 1 << 19 ? TokensPerInvocation : 1;
+
+        public static Call Of(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, ConvolutionActivation activation, int sequences, int span)
+        {
+            Require.Float(x, "x");
+            Require.Float(weight, "weight");
+            Require.Float(bias, "bias");
+            int channels = x.Size(-1), taps = weight.Rank == 0 ? 0 : weight.Size(-1);
+            Require.That(weight.Count == (long)channels * taps && weight.Rank is 2 or 3 && weight.Size(0) == channels && taps is > 0 and <= MaxTaps,
+                $"weight needs the shape [{channels}, 1, W] or [{channels}, W], W at most {MaxTaps}, it is {weight.Describe()}");
+            Require.Shape(bias, "bias", channels);
+            Require.Shape(residual, "residual", x.Shape);
+            Require.Type(residual, x.DType, "residual");
+            return new(RowLayout.Index(RowLayout.RowCount(x), x), span, channels, taps, sequences, activation == ConvolutionActivation.Silu ? 1u : 0u);
+        }
+
+        public Grid GridOf(bool isBySequence, int run) => Grid.Over((isBySequence ? Sequences : (Tokens + run - 1) / run) * Pieces, RowLayout.Workgroup);
     }
 }

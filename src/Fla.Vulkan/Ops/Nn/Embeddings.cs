@@ -1,78 +1,51 @@
 namespace Fla.Vulkan.Ops;
 
-/// <summary>Rows of a table by index (shaders/embedding).</summary>
+/// <summary>Token embeddings.</summary>
 public static class Embeddings
 {
-    private const int EntriesPerWorkgroup = 16;
-
-    private static readonly Kernel<ForwardArgs> Forward = new("embedding/lookup");
-    private static readonly Kernel<BackwardArgs> BackwardKernel = new("embedding/lookup_backward");
-
-    private readonly record struct ForwardArgs(In Table, In Index, Out Y, uint Rows, uint Entries, uint Width, uint IndexType, uint Wide, float Scale);
-
-    private readonly record struct BackwardArgs(In DY, In Index, Out DTable, uint Rows, uint Entries, uint Width, uint IndexType, uint TableType, float Scale);
-
-    private sealed record Saved(int Entries, int Width, DType Type, float Scale);
-
-    /// <summary>scale · weight[id] for every id. An id outside the table, which only the device sees, gives zeros and gets no gradient.</summary>
-    /// <param name="weight">The table [V, D].</param>
-    /// <param name="ids">Token ids, i32 or i64 [...].</param>
-    /// <param name="scale">Factor, such as √D.</param>
-    /// <returns>[..., D] in the table's type.</returns>
-    /// <exception cref="ShapeException">The table has not two axes.</exception>
-    /// <exception cref="DTypeException">The table holds integers or the ids do not.</exception>
-    public static Tensor Lookup(Tensor weight, Tensor ids, float scale = 1)
+    /// <summary>y[...] = weight[ids[...]]. An id outside the vocabulary gives zeros and no gradient: the device cannot raise an error.</summary>
+    /// <param name="weight">f32, f16 or bf16 [V, D]. Its gradient is summed in fp32 and in a fixed order.</param>
+    /// <param name="ids">i32 or i64, any shape.</param>
+    /// <param name="paddingIdx">An id whose row receives no gradient.</param>
+    /// <returns>[..., D] in the type of the weight.</returns>
+    /// <exception cref="ShapeException">The weight is no matrix.</exception>
+    /// <exception cref="DTypeException">The weight holds integers, or the ids are none.</exception>
+    public static Tensor Lookup(Tensor weight, Tensor ids, int? paddingIdx = null)
     {
         Require.SameDevice(weight, ids);
-        Require.Rank(weight, 2, nameof(weight));
-        Require.Float(weight, nameof(weight));
+        Require.Rank(weight, 2, "weight");
+        Require.Float(weight, "weight");
+        RowCopy.RequireIndex(ids, "ids");
+        Require.That(paddingIdx is not { } p || (p >= 0 && p < weight.Size(0)), $"paddingIdx {paddingIdx} is no row of the weight {weight.Describe()}");
         int entries = weight.Size(0), width = weight.Size(1);
-        var y = Rows(weight, ids, [.. ids.Shape, width], scale);
+        var y = Tensor.Empty(weight.Device, weight.DType, [.. ids.Shape, width]);
+        RowCopy.Gather(weight, ids, y, width);
         if (Autograd.IsRecording(weight))
         {
-            Autograd.Record("embedding", [weight], [y], [ids], Backward, new Saved(entries, width, weight.DType, scale));
+            Autograd.Record("embedding", [weight], [y], [ids], static (ctx, dy) =>
+            {
+                var (type, entries, width, skip) = ctx.State<(DType, int, int, int)>();
+                return [dy[0] is { } d ? IndexedSum.Run(d, ctx.Saved(0)!, type, entries, width, skip) : null];
+            }, (weight.DType, entries, width, paddingIdx ?? -1));
         }
         return y;
     }
 
-    /// <summary>As the other form, with ids from the host.</summary>
-    /// <param name="weight">The table [V, D].</param>
-    /// <param name="ids">Token ids.</param>
+    /// <summary>As the other form, with ids that the host knows and checks.</summary>
+    /// <param name="weight">f32, f16 or bf16 [V, D].</param>
+    /// <param name="ids">Ids, row-major.</param>
     /// <param name="shape">Their shape.</param>
-    /// <param name="scale">Factor.</param>
-    /// <exception cref="ArgumentOutOfRangeException">An id is not in [0, V).</exception>
-    public static Tensor Lookup(Tensor weight, ReadOnlySpan<int> ids, ReadOnlySpan<int> shape, float scale = 1)
+    /// <param name="paddingIdx">An id whose row receives no gradient.</param>
+    /// <exception cref="IndexException">An id is outside the vocabulary.</exception>
+    /// <exception cref="ShapeException">The weight is no matrix, or not as many ids as the shape says.</exception>
+    public static Tensor Lookup(Tensor weight, ReadOnlySpan<int> ids, ReadOnlySpan<int> shape, int? paddingIdx = null)
     {
-        Require.Rank(weight, 2, nameof(weight));
-        foreach (var id in ids)
+        Require.Rank(weight, 2, "weight");
+        for (var i = 0; i < ids.Length; i++)
         {
-            if (id < 0 || id >= weight.Size(0)) throw new ArgumentOutOfRangeException(nameof(ids), id, $"token ids lie in [0, {weight.Size(0)})");
+            if (ids[i] < 0 || ids[i] >= weight.Size(0)) throw new IndexException($"token id {ids[i]} at position {i} is outside the vocabulary of {weight.Size(0)}");
         }
-        using var onDevice = Tensor.FromInt32(weight.Device, ids, shape);
-        return Lookup(weight, onDevice, scale);
-    }
-
-    /// <summary>Rows of a matrix [entries, width] by index, zeros for an index outside; not recorded.</summary>
-    internal static Tensor Rows(Tensor table, Tensor index, ReadOnlySpan<int> shape, float scale = 1)
-    {
-        if (index.DType is not (DType.Int32 or DType.Int64)) throw new DTypeException($"indices are i32 or i64, these are {index.Describe()}");
-        var width = table.Size(-1);
-        var y = Tensor.Empty(table.Device, table.DType, shape);
-        var pieces = (width + 3) / 4;
-        Forward.Launch(table.Device, new(table, index, y, RowLayout.Index(index.Count, index), RowLayout.Index(RowLayout.RowCount(table), table), (uint)width, RowLayout.TypeCode(index),
-            RowLayout.Wide(width, table, y), scale), Grid.Over(index.Count * pieces, RowLayout.Workgroup), table.DType.Variant(), RowLayout.Workgroup);
-        return y;
-    }
-
-    private static Tensor?[] Backward(BackwardContext ctx, Tensor?[] dy)
-    {
-        if (dy[0] is not { } given) return [null];
-        var (entries, width, type, scale) = ctx.State<Saved>();
-        var ids = ctx.Saved(0)!;
-        var dtable = Tensor.Empty(ids.Device, type, entries, width);
-        long groups = (entries + EntriesPerWorkgroup - 1) / EntriesPerWorkgroup, columns = (width + RowLayout.Workgroup - 1) / RowLayout.Workgroup;
-        BackwardKernel.Launch(ids.Device, new(given, ids, dtable, RowLayout.Index(ids.Count, ids), (uint)entries, (uint)width, RowLayout.TypeCode(ids), RowLayout.TypeCode(dtable), scale),
-            Grid.Linear(groups * columns), given.DType.Variant(), RowLayout.Workgroup);
-        return [dtable];
+        using var table = Tensor.FromInt32(weight.Device, ids, shape);
+        return Lookup(weight, table, paddingIdx);
     }
 }

@@ -1,76 +1,80 @@
 namespace Fla.Vulkan.Ops;
 
-/// <summary>Rotary position embedding (Su et al. 2021; shaders/rotary). Angles are exact to fp32 at any position.</summary>
+/// <summary>Rotary position embedding (Su et al. 2021, arXiv:2104.09864).</summary>
 public static class Rotary
 {
-    private static readonly Kernel<Args> RotaryKernel = new("rotary/rotary");
+    private const int MaxWidth = 256;
+    private const int HeadsPerInvocation = 8;
+    private const uint FlagWide = 8, FlagInterleaved = 16, FlagBackward = 32, FlagOffsetStride = 64;
+    private const int HeadsShift = 8;
 
-    private readonly record struct Args(In X, Out Y, In Frequencies, In Offsets, In Starts, uint Tokens, uint Heads, uint Width, uint Dim, uint Length, uint Sequences,
-        uint OffsetType, uint OffsetStride, int Offset, uint Limit, uint Interleaved, float Direction);
+    private static readonly Kernel<Args> Kernel = new("rotary/rotary");
 
-    private sealed record Call(bool Interleaved, int Offset, CuSeqlens? CuSeqlens, int Limit);
+    private readonly record struct Args(In X, In CuSeqlens, In Offsets, Out Y, ulong F0, ulong R1, ulong R2, ulong R4, ulong R8, ulong R16, ulong R32, ulong R64,
+        uint Tokens, uint Length, uint Heads, uint Width, uint Half, uint Sequences, int Offset, uint Flags);
 
-    /// <summary>The frequencies θ_i = base^(−2i/dim) of <paramref name="dim"/> channels, to be made once a layer: i64 [dim / 2], in turns as a fraction of 2⁶⁴.</summary>
-    /// <param name="device">Where.</param>
-    /// <param name="dim">How many channels turn; even and positive.</param>
-    /// <param name="theta">The base, above 1.</param>
-    /// <exception cref="ShapeException">The number is odd, or the base out of range.</exception>
-    public static Tensor Frequencies(ComputeDevice device, int dim, double theta = 10000)
-    {
-        Require.That(dim > 0 && dim % 2 == 0, $"rotary embedding turns an even number of channels, not {dim}");
-        Require.That(theta >= 1 && double.IsFinite(theta), $"rotary embedding needs a base from 1 on, not {theta}");
-        var turns = Enumerable.Range(0, dim / 2).Select(i => (long)(Math.Pow(theta, -2.0 * i / dim) / (2 * Math.PI) * 18446744073709551616.0)).ToArray();
-        return Tensor.FromInt64(device, turns, turns.Length);
-    }
+    private sealed record Call(float Base, int Offset, bool Interleaved, int Dim, int Sequences);
 
     /// <summary>
-    /// Turns pairs of channels of every head by position · θ_i; channels past those of the frequencies pass. The position of a token is its place in its
-    /// sequence plus the offsets; where it is negative, or from <paramref name="limit"/> on, the turned channels become zeros.
+    /// Turns pairs of channels by position·base^(−2i/dim): (x₀, x₁) → (x₀ cos − x₁ sin, x₀ sin + x₁ cos). The position of a token is its place in its sequence plus
+    /// the offsets. A negative position gives zeros in the turned channels. Angles are reduced exactly, so that large positions keep their accuracy.
     /// </summary>
-    /// <param name="x">[B, T, H, D].</param>
-    /// <param name="frequencies">From <see cref="Frequencies"/>, for at most D channels.</param>
+    /// <param name="x">f32, f16 or bf16 [B,T,H,D].</param>
+    /// <param name="theta">The base of the frequencies, more than 1.</param>
+    /// <param name="offset">Position of every sequence's first token.</param>
+    /// <param name="offsets">i32 [N] or [1], added to <paramref name="offset"/>: read by the device at each run, so a captured graph moves on when it changes. N is B, or the number of packed sequences.</param>
+    /// <param name="cuSeqlens">Boundaries of packed sequences; B is then 1.</param>
     /// <param name="interleaved">Pairs (2i, 2i + 1) instead of (i, i + dim/2).</param>
-    /// <param name="offset">Added to all positions.</param>
-    /// <param name="offsets">Added too: i32 or i64 [N] or [1], on the device.</param>
-    /// <param name="cuSeqlens">Boundaries of packed sequences, at which places begin at 0 again; B must then be 1.</param>
-    /// <param name="limit">First position that gives zeros; 0 for none.</param>
-    /// <returns>Of x's shape and type.</returns>
-    /// <exception cref="ShapeException">Shapes do not fit.</exception>
-    /// <exception cref="DTypeException">x holds integers, or frequencies or offsets have another type.</exception>
-    public static Tensor Apply(Tensor x, Tensor frequencies, bool interleaved = false, int offset = 0, Tensor? offsets = null, CuSeqlens? cuSeqlens = null, int limit = 0)
+    /// <param name="rotaryDim">How many channels turn: even, at most D and 256; the others are copied. All when null.</param>
+    /// <returns>[B,T,H,D] in the type of x.</returns>
+    /// <exception cref="ShapeException">Sizes that do not fit.</exception>
+    /// <exception cref="DTypeException">x holds integers, or the offsets are not i32.</exception>
+    public static Tensor Apply(Tensor x, float theta = 10000, int offset = 0, Tensor? offsets = null, CuSeqlens? cuSeqlens = null,
+        bool interleaved = false, int? rotaryDim = null)
     {
-        Require.SameDevice(x, frequencies, offsets, cuSeqlens?.Starts);
-        Require.Rank(x, 4, nameof(x));
-        Require.Float(x, nameof(x));
-        Require.Rank(frequencies, 1, nameof(frequencies));
-        Require.Type(frequencies, DType.Int64, nameof(frequencies));
-        Require.That(2 * frequencies.Count <= x.Size(3), $"{2 * frequencies.Count} channels cannot turn in heads of {x.Size(3)}");
-        Require.That(limit >= 0, $"the limit of positions is not negative: {limit}");
-        TokenSequences.Check(x, cuSeqlens);
-        var sequences = cuSeqlens?.Count ?? x.Size(0);
-        if (offsets is not null)
-        {
-            if (offsets.DType is not (DType.Int32 or DType.Int64)) throw new DTypeException($"offsets are i32 or i64, these are {offsets.Describe()}");
-            Require.That(offsets.Rank == 1 && (offsets.Count == 1 || offsets.Count == sequences), $"offsets {offsets.Describe()} are not one for each of {sequences} sequences");
-        }
-        var call = new Call(interleaved, offset, cuSeqlens, limit);
-        var y = Turn(x, frequencies, offsets, call, 1);
+        Require.SameDevice(x, offsets, cuSeqlens?.Starts);
+        Require.Rank(x, 4, "x");
+        Require.Float(x, "x");
+        var dim = rotaryDim ?? x.Size(3);
+        Require.That(dim > 0 && dim % 2 == 0 && dim <= x.Size(3) && dim <= MaxWidth, $"rotaryDim is even, at most {MaxWidth} and at most the head width, not {dim} of x {x.Describe()}");
+        Require.That(theta > 1 && float.IsFinite(theta), $"theta is more than 1, not {theta}");
+        var sequences = cuSeqlens.SequencesOf(x);
+        Require.Type(offsets, DType.Int32, "offsets");
+        Require.That(offsets is null || offsets.Count == 1 || offsets.Count == sequences, $"offsets needs 1 or {sequences} elements, it is {offsets?.Describe()}");
+
+        var call = new Call(theta, offset, interleaved, dim, sequences);
+        var y = Tensor.EmptyLike(x);
+        Launch(call, x, y, offsets, cuSeqlens?.Starts, backward: false);
         if (Autograd.IsRecording(x))
         {
-            Autograd.Record("rotary", [x], [y], [frequencies, offsets], static (ctx, dy) =>
-                [dy[0] is { } given ? Turn(given, ctx.Saved(0)!, ctx.Saved(1), ctx.State<Call>(), -1) : null], call);
+            Autograd.Record("rotary", [x], [y], [offsets, cuSeqlens?.Starts], static (ctx, dy) =>
+            {
+                if (dy[0] is not { } d) return [null];
+                var dx = Tensor.EmptyLike(d);
+                Launch(ctx.State<Call>(), d, dx, ctx.Saved(0), ctx.Saved(1), backward: true);
+                return [dx];
+            }, call);
         }
         return y;
     }
 
-    private static Tensor Turn(Tensor x, Tensor frequencies, Tensor? offsets, Call call, float direction)
+    private static void Launch(Call call, Tensor x, Tensor y, Tensor? offsets, Tensor? starts, bool backward)
     {
-        var y = Tensor.EmptyLike(x);
-        int batch = x.Size(0), length = x.Size(1), heads = x.Size(2), width = x.Size(3), dim = 2 * (int)frequencies.Count;
-        var tokens = (long)batch * length;
-        RotaryKernel.Launch(x.Device, new(x, y, frequencies, offsets, call.CuSeqlens?.Starts, RowLayout.Index(tokens, x), (uint)heads, (uint)width, (uint)dim, (uint)length,
-            (uint)(call.CuSeqlens?.Count ?? batch), RowLayout.TypeCode(offsets), offsets is { Count: > 1 } ? 1u : 0u, call.Offset, (uint)call.Limit, call.Interleaved ? 1u : 0u,
-            direction), Grid.Over(tokens * heads * (width - (dim / 2)), RowLayout.Workgroup), x.DType.Variant(), RowLayout.Workgroup);
-        return y;
+        if (x.Count == 0) return;
+        int width = x.Size(3), heads = x.Size(2), half = call.Dim / 2;
+        var tokens = (long)x.Size(0) * x.Size(1);
+        var units = (half + 3) / 4 + (width - call.Dim + 3) / 4;
+        // Heads share a token's angles; small inputs are spread out instead.
+        var step = tokens * heads * units > 1 << 20 ? Math.Min(heads, HeadsPerInvocation) : 1;
+        var wide = half % 4 == 0 && RowLayout.Wide(width, x, y) != 0;
+        var flags = RowLayout.TypeCode(x) | (wide ? FlagWide : 0) | (call.Interleaved ? FlagInterleaved : 0) | (backward ? FlagBackward : 0)
+            | (offsets is { Count: > 1 } ? FlagOffsetStride : 0) | (uint)step << HeadsShift;
+        ulong Power(int k) => Fraction(Math.Pow(call.Base, -2.0 * k / call.Dim));
+        Kernel.Launch(x.Device, new(x, starts, offsets, y, Fraction(1 / (2 * Math.PI)), Power(1), Power(2), Power(4), Power(8), Power(16), Power(32), Power(64),
+            RowLayout.Index(tokens, x), (uint)x.Size(1), (uint)heads, (uint)width, (uint)half, (uint)call.Sequences, call.Offset, flags),
+            Grid.Over(tokens * ((heads + step - 1) / step) * units, RowLayout.Workgroup), null, RowLayout.Workgroup);
     }
+
+    /// <summary>A number in [0, 1) in units of 2⁻⁶⁴.</summary>
+    private static ulong Fraction(double x) => x >= 1 ? ulong.MaxValue : (ulong)Math.ScaleB(x, 64);
 }

@@ -1,64 +1,57 @@
 namespace Fla.Vulkan.Ops;
 
-/// <summary>RWKV's token shift (Peng et al. 2023; shaders/conv/token_shift.comp).</summary>
+/// <summary>Token shift (RWKV).</summary>
 public static class TokenShifts
 {
-    private static readonly Kernel<Args> ShiftKernel = new("conv/token_shift");
+    private static readonly Kernel<Args> Kernel = new("conv/token_shift");
 
-    private readonly record struct Args(In X, In State, Out Y, Out DState, In Starts, uint Tokens, uint Channels, uint Length, uint Sequences, uint StateType, uint DStateType,
-        uint Backward);
+    private readonly record struct Args(In X, In State, Out Y, Out Last, In Starts, uint Tokens, uint Channels, uint Span, uint Sequences, uint Types, uint Wide, uint Backward);
 
-    private sealed record Saved(CuSeqlens? CuSeqlens, DType XType, int[] Shape, DType? CacheType);
+    private sealed record Saved(int[] Shape, DType Type, int Sequences, DType? CacheType);
 
-    /// <summary>δ_t = x_{t−1} − x_t within each sequence; before its first token stands the cache, else 0.</summary>
-    /// <param name="x">[B, T, D].</param>
-    /// <param name="cuSeqlens">Boundaries of packed sequences; B must then be 1.</param>
-    /// <param name="cache">The last input before each sequence: [N, D] of any float type, or null.</param>
-    /// <param name="outputCache">Return the last input of each sequence.</param>
-    /// <returns>δ of x's shape and type; the cache [N, D] in the given cache's type, else x's, or null.</returns>
-    /// <exception cref="ShapeException">Shapes do not fit.</exception>
-    /// <exception cref="DTypeException">An operand holds integers.</exception>
+    /// <summary>δ_t = x_{t−1} − x_t within each sequence; x_{−1} comes from the cache, or is 0. Gradients flow to x and the cache, also from the cache that comes out.</summary>
+    /// <param name="x">f32, f16 or bf16 [B,T,D].</param>
+    /// <param name="cuSeqlens">Boundaries of packed sequences; B is then 1.</param>
+    /// <param name="cache">[N,D], any float type: the input before each sequence. N is B, or the number of packed sequences.</param>
+    /// <param name="outputCache">Whether to return the last input of each sequence.</param>
+    /// <returns>δ [B,T,D] in x's type; the last inputs [N,D] in the cache's type, or x's without one, or null.</returns>
+    /// <exception cref="ShapeException">Sizes that do not fit.</exception>
+    /// <exception cref="DTypeException">x or the cache holds integers.</exception>
     public static (Tensor Delta, Tensor? Cache) TokenShift(Tensor x, CuSeqlens? cuSeqlens = null, Tensor? cache = null, bool outputCache = false)
     {
-        Require.SameDevice(x, cache);
-        Require.Rank(x, 3, nameof(x));
-        Require.Float(x, nameof(x));
-        Require.Float(cache, nameof(cache));
-        TokenSequences.Check(x, cuSeqlens);
-        Require.Shape(cache, nameof(cache), cuSeqlens?.Count ?? x.Size(0), x.Size(2));
+        Require.SameDevice(x, cache, cuSeqlens?.Starts);
+        Require.Rank(x, 3, "x");
+        Require.Float(x, "x");
+        Require.Float(cache, "cache");
+        var sequences = cuSeqlens.SequencesOf(x);
+        Require.Shape(cache, "cache", sequences, x.Size(2));
+
         var delta = Tensor.EmptyLike(x);
-        Launch(x, cache, delta, null, cuSeqlens, isBackward: false);
-        var last = outputCache ? Convolutions.LastInputs(x, cache, cuSeqlens) : null;
+        var last = outputCache ? Tensor.Empty(x.Device, cache?.DType ?? x.DType, sequences, x.Size(2)) : null;
+        Run(x, cache, delta, last, cuSeqlens?.Starts, sequences, isBackward: false);
         if (Autograd.IsRecording(x, cache))
         {
-            Autograd.Record("token_shift", [x, cache], last is null ? [delta] : [delta, last], [], Backward, new Saved(cuSeqlens, x.DType, x.Shape.ToArray(), cache?.DType));
+            Autograd.Record("token_shift", [x, cache], last is null ? [delta] : [delta, last], [cuSeqlens?.Starts], static (ctx, dy) =>
+            {
+                var (shape, type, sequences, cacheType) = ctx.State<Saved>();
+                var dlast = dy.Length > 1 ? dy[1] : null;
+                var device = (dy[0] ?? dlast!).Device;
+                var ddelta = dy[0] ?? Tensor.Zeros(device, type, shape);
+                var dx = Tensor.EmptyLike(ddelta);
+                var dcache = ctx.Needs(1) ? Tensor.Empty(device, cacheType!.Value, sequences, shape[2]) : null;
+                Run(ddelta, dlast, dx, dcache, ctx.Saved(0), sequences, isBackward: true);
+                return [dx, dcache];
+            }, new Saved(x.Shape.ToArray(), x.DType, sequences, cache?.DType));
         }
         return (delta, last);
     }
 
-    private static Tensor?[] Backward(BackwardContext ctx, Tensor?[] dy)
+    private static void Run(Tensor x, Tensor? state, Tensor y, Tensor? last, Tensor? starts, int sequences, bool isBackward)
     {
-        var (cuSeqlens, type, shape, cacheType) = ctx.State<Saved>();
-        var dlast = dy.Length > 1 ? dy[1] : null;
-        if (dy[0] is null && dlast is null) return [null, null];
-        var device = (dy[0] ?? dlast)!.Device;
-        var given = dy[0]?.As(type) ?? Tensor.Zeros(device, type, shape);
-        var dx = Tensor.EmptyLike(given);
-        Tensor? dcache = null;
-        if (ctx.Needs(1))
-        {
-            // An empty sequence hands the gradient of its last input on to the cache; the others are overwritten.
-            dcache = Tensor.Zeros(device, cacheType!.Value, cuSeqlens?.Count ?? shape[0], shape[2]);
-            if (dlast != null) dcache.CopyFrom(dlast);
-        }
-        Launch(given, dlast, dx, dcache, cuSeqlens, isBackward: true);
-        return [dx, dcache];
-    }
-
-    private static void Launch(Tensor x, Tensor? state, Tensor y, Tensor? dstate, CuSeqlens? cuSeqlens, bool isBackward)
-    {
+        var channels = x.Size(2);
         var tokens = (long)x.Size(0) * x.Size(1);
-        ShiftKernel.Launch(x.Device, new(x, state, y, dstate, cuSeqlens?.Starts, RowLayout.Index(tokens, x), (uint)x.Size(2), (uint)x.Size(1), (uint)(cuSeqlens?.Count ?? x.Size(0)),
-            RowLayout.TypeCode(state), RowLayout.TypeCode(dstate), isBackward ? 1u : 0u), Grid.Over(x.Count, RowLayout.Workgroup), x.DType.Variant(), RowLayout.Workgroup);
+        var types = RowLayout.TypeCode(x) | RowLayout.TypeCode(state) << 4 | RowLayout.TypeCode(last) << 8;
+        Kernel.Launch(x.Device, new(x, state, y, last, starts, RowLayout.Index(tokens + sequences, x) - (uint)sequences, (uint)channels, (uint)x.Size(1), (uint)sequences,
+            types, RowLayout.Wide(channels, x, state, y, last), isBackward ? 1u : 0u), Grid.Over((tokens + sequences) * ((channels + 3) / 4), RowLayout.Workgroup), null, RowLayout.Workgroup);
     }
 }

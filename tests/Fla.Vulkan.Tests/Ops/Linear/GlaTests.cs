@@ -51,4 +51,121 @@ public sealed class GlaTests(TestDevice device) : DeviceTests(device)
         c.Check(Device, expected, [("gk", c.Gk), ("gv", c.Gv)], (q, k, v, g, h0, packed) =>
             LinearOps.FusedRecurrentGla(q, k, v, g[0], g[1], (float?)c.Scale, h0, c.HasStates, c.Reverse, c.VFirst, packed));
     }
+
+    [Test]
+    public void EitherGateMayBeMissing()
+    {
+        var c = new LinearCase { T = 35 };
+        c.Check(Device, Reference.Gla(c.Q, c.Key, c.Value, null, c.Gv, null, c.InitialState, false, null, c.OutputGradient, c.FinalGradient), [("gv", c.Gv)],
+            (q, k, v, g, h0, _) => LinearOps.FusedRecurrentGla(q, k, v, null, g[0], null, h0, true));
+        c.Check(Device, Reference.Gla(c.Q, c.Key, c.Value, c.Gk, null, null, c.InitialState, false, null, c.OutputGradient, c.FinalGradient), [("gk", c.Gk)],
+            (q, k, v, g, h0, _) => LinearOps.FusedRecurrentGla(q, k, v, g[0], null, null, h0, true));
+    }
+
+    [TestCase(DType.Float32)]
+    [TestCase(DType.Float16)]
+    public void TokenByTokenInPlaceIsTheChunkedForm(DType type)
+    {
+        const int Prompt = 21, Steps = 5;
+        var c = new LinearCase { B = 1, T = Prompt + Steps, Type = type, HasGradients = false };
+        Tensor q = LinearCase.Upload(Device, c.Q, type), k = LinearCase.Upload(Device, c.Key, type), v = LinearCase.Upload(Device, c.Value, type);
+        var g = LinearCase.Upload(Device, c.Gk, DType.Float32);
+        var h0 = LinearCase.Upload(Device, c.InitialState!, DType.Float32);
+        Tensor Rows(Tensor x, int start, int length)
+        {
+            using var flat = x.View(x.Size(1), x.Size(2), x.Size(3));
+            using var rows = flat.Narrow(start, length);
+            return rows.View(1, length, x.Size(2), x.Size(3));
+        }
+
+        var expected = Reference.Gla(c.Q, c.Key, c.Value, c.Gk, null, null, c.InitialState).O.ToFloats();
+        var (_, state) = LinearOps.ChunkGla(Rows(q, 0, Prompt), Rows(k, 0, Prompt), Rows(v, 0, Prompt), Rows(g, 0, Prompt), initialState: h0, outputFinalState: true);
+        var before = Device.Stream.Dispatches;
+        var outputs = new List<float>();
+        var steps = Enumerable.Range(Prompt, Steps).Select(t => LinearOps.FusedRecurrentGla(Rows(q, t, 1), Rows(k, t, 1), Rows(v, t, 1), Rows(g, t, 1),
+            initialState: state, finalState: state)).ToList();
+        Assert.That(Device.Stream.Dispatches - before, Is.EqualTo(Steps), "one dispatch a step");
+        foreach (var (o, final) in steps)
+        {
+            Assert.That(final, Is.SameAs(state));
+            outputs.AddRange(o.ToSingle());
+        }
+        ErrorRatio.AssertClose([.. outputs], expected.AsSpan(Prompt * c.H * c.V), c.ForwardTolerance, "o");
+    }
+
+    [Test]
+    public void InPlaceStateNeedsNoRecording()
+    {
+        Tensor q = Tensor.Zeros(Device, DType.Float32, 1, 1, 1, 8), state = Tensor.Zeros(Device, DType.Float32, 1, 1, 8, 8);
+        q.RequiresGrad = true;
+        Assert.That(() => LinearOps.FusedRecurrentGla(q, q, q, initialState: state, finalState: state), Throws.TypeOf<ShapeException>().With.Message.Contains("finalState"));
+    }
+
+    [Test]
+    public void FusedChunkWasRemoved()
+    {
+        var q = Tensor.Zeros(Device, DType.Float32, 1, 1, 1, 8);
+#pragma warning disable CS0618 // the removed form is what is tested
+        Assert.That(() => LinearOps.FusedChunkGla(q, q, q, q), Throws.TypeOf<NotSupportedException>().With.Message.Contains("ChunkGla"));
+#pragma warning restore CS0618
+    }
+
+    [Test]
+    public void InitialStateIsSinglePrecision()
+    {
+        Tensor q = Tensor.Zeros(Device, DType.Float32, 1, 4, 1, 8), state = Tensor.Zeros(Device, DType.Float16, 1, 1, 8, 8);
+        Assert.That(() => LinearOps.ChunkGla(q, q, q, q, initialState: state), Throws.TypeOf<DTypeException>());
+        Assert.That(() => LinearOps.FusedRecurrentGla(q, q, q, q, initialState: state), Throws.TypeOf<DTypeException>());
+    }
+
+    [Test]
+    public void GoldenCase() => GoldenLinear.Check(Device, "chunk_gla", ["g"], (q, k, v, g) => LinearOps.ChunkGla(q, k, v, g[0], outputFinalState: true));
+
+    [Test]
+    public void WidestHeadsFit([Values] bool chunked)
+    {
+        var c = new LinearCase(B: 1, T: 18, H: 1, K: 256, V: 256) { Type = DType.Float16 };
+        var expected = Reference.Gla(c.Q, c.Key, c.Value, c.Gk, null, null, c.InitialState, false, null, c.OutputGradient, c.FinalGradient);
+        c.Check(Device, expected, [("gk", c.Gk)], (q, k, v, g, h0, _) => chunked
+            ? LinearOps.ChunkGla(q, k, v, g[0], null, h0, true)
+            : LinearOps.FusedRecurrentGla(q, k, v, g[0], null, null, h0, true));
+    }
+
+    [Test]
+    public void GradientsAreBitIdenticalFromRunToRun()
+    {
+        var c = new LinearCase { Type = DType.Float16 };
+        float[][] Gradients()
+        {
+            using var scope = Device.Scope();
+            var leaves = new[] { (c.Q, c.Type), (c.Key, c.Type), (c.Value, c.Type), (c.Gk, DType.Float32) }.Select(x => LinearCase.Upload(Device, x.Item1, x.Item2)).ToArray();
+            foreach (var leaf in leaves) leaf.RequiresGrad = true;
+            var (o, _) = LinearOps.ChunkGla(leaves[0], leaves[1], leaves[2], leaves[3]);
+            Autograd.Backward(o, LinearCase.Upload(Device, c.OutputGradient!, c.Type));
+            return [o.ToSingle(), .. leaves.Select(x => x.Grad!.ToSingle())];
+        }
+
+        var once = Gradients();
+        Assert.That(Gradients(), Is.EqualTo(once));
+    }
+
+    [Test]
+    public void CapturedCallReplaysWithOtherBoundaries()
+    {
+        var c = new LinearCase { B = 1, T = 50, HasGradients = false };
+        int[] first = [0, 20, 20, 50], second = [0, 3, 37, 50];
+        Tensor q = LinearCase.Upload(Device, c.Q, DType.Float32), k = LinearCase.Upload(Device, c.Key, DType.Float32), v = LinearCase.Upload(Device, c.Value, DType.Float32);
+        var g = LinearCase.Upload(Device, c.Gk, DType.Float32);
+        using var packed = new CuSeqlens(Device, first);
+        LinearOps.ChunkGla(q, k, v, g, cuSeqlens: packed);
+        Tensor o = null!;
+        using var graph = Device.Stream.Capture(() => o = LinearOps.ChunkGla(q, k, v, g, cuSeqlens: packed).O);
+        foreach (var boundaries in new[] { first, second })
+        {
+            packed.Set(boundaries);
+            graph.Replay();
+            LinearCase.Compare("o", o, Reference.Gla(c.Q, c.Key, c.Value, c.Gk, cuSeqlens: boundaries).O, 1e-5);
+        }
+        o.Dispose();
+    }
 }

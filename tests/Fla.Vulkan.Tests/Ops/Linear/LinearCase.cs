@@ -73,8 +73,9 @@ internal sealed record LinearCase(int B = 2, int T = 70, int H = 2, int K = 32, 
     /// <param name="reference">The expected results.</param>
     /// <param name="gates">Names and values of the gates, as the reference calls them.</param>
     /// <param name="op">From (q, k, v, gates, initial state, packing) to (o, final state).</param>
+    /// <param name="alsoFrom">Further outputs and their gradients, from which backward starts too.</param>
     public void Check(ComputeDevice device, RefResult reference, (string Name, RefTensor Value)[] gates,
-        Func<Tensor, Tensor, Tensor, Tensor[], Tensor?, CuSeqlens?, (Tensor O, Tensor? FinalState)> op)
+        Func<Tensor, Tensor, Tensor, Tensor[], Tensor?, CuSeqlens?, (Tensor O, Tensor? FinalState)> op, Func<(Tensor, Tensor)[]>? alsoFrom = null)
     {
         using var packed = Packed is null ? null : new CuSeqlens(device, Packed);
         Tensor q = Leaf(device, Q, Type), k = Leaf(device, Key, Type), v = Leaf(device, Value, Type);
@@ -87,12 +88,13 @@ internal sealed record LinearCase(int B = 2, int T = 70, int H = 2, int K = 32, 
         if (!HasGradients) return;
 
         var dO = Upload(device, OutputGradient!, Type);
-        if (ht is null) Autograd.Backward(o, dO);
-        else Autograd.Backward([o, ht], [dO, Upload(device, Laid(FinalGradient!), DType.Float32)]);
+        (Tensor Output, Tensor Gradient)[] seeds = [(o, dO), .. alsoFrom?.Invoke() ?? []];
+        if (ht is not null) seeds = [.. seeds, (ht, Upload(device, Laid(FinalGradient!), DType.Float32))];
+        Autograd.Backward(seeds.Select(x => x.Output).ToArray(), seeds.Select(x => x.Gradient).ToArray());
         (string Name, Tensor Leaf)[] leaves = [("q", q), ("k", k), ("v", v), .. gates.Select((x, i) => (x.Name, g[i])), .. h0 is null ? [] : new[] { ("h0", h0) }];
         foreach (var (name, leaf) in leaves)
         {
-            Assert.That(leaf.Grad, Is.Not.Null, $"gradient of {name}");
+            Assert.That(leaf.Grad?.DType, Is.EqualTo(name is "q" or "k" or "v" ? Type : DType.Float32), $"gradient of {name}");
             var expected = reference.Grad(name);
             Compare("grad." + name, leaf.Grad!, name == "h0" ? Laid(expected) : expected, GradientTolerance);
             leaf.Grad!.Dispose();

@@ -38,6 +38,15 @@ public sealed class SimpleGlaTests(TestDevice device) : DeviceTests(device)
     private void Chunk(LinearCase c, int chunk) => c.Check(Device, Expected(c), Gates(c), (q, k, v, g, h0, packed) =>
         LinearOps.ChunkSimpleGla(q, k, v, g[0], null, (float?)c.Scale, h0, c.HasStates, c.VFirst, packed, chunk));
 
+    private static IEnumerable<LinearCase> FusedCases() => Cases().Select(c => c with { VFirst = false });
+
+    [TestCaseSource(nameof(FusedCases))]
+    public void FusedChunkIsTheRecurrence(object of)
+    {
+        var c = (LinearCase)of;
+        c.Check(Device, Expected(c), Gates(c), (q, k, v, g, h0, packed) => LinearOps.FusedChunkSimpleGla(q, k, v, g[0], null, (float?)c.Scale, h0, c.HasStates, packed));
+    }
+
     [TestCaseSource(nameof(Cases))]
     public void RecurrentIsTheRecurrence(object of) => Recurrent((LinearCase)of);
 
@@ -47,4 +56,75 @@ public sealed class SimpleGlaTests(TestDevice device) : DeviceTests(device)
 
     private void Recurrent(LinearCase c) => c.Check(Device, Expected(c), Gates(c), (q, k, v, g, h0, packed) =>
         LinearOps.FusedRecurrentSimpleGla(q, k, v, g[0], null, (float?)c.Scale, h0, c.HasStates, c.Reverse, c.VFirst, packed));
+
+    [Test]
+    public void ConstantDecayMultipliesWithTheGate()
+    {
+        var c = new LinearCase { B = 1, T = 75, Packed = [0, 33, 75] };
+        double[] gamma = [-0.25, -0.0625];
+        var expected = new AddRecurrence
+        {
+            Q = c.Q, K = c.Key, V = c.Value, G = c.G, Gamma = gamma, InitialState = c.InitialState, CuSeqlens = c.Packed,
+            OutputGradient = c.OutputGradient, FinalStateGradient = c.FinalGradient,
+        }.Run();
+        var gGamma = Make([-0.25f, -0.0625f], [2]);
+        c.Check(Device, expected, Gates(c), (q, k, v, g, h0, packed) => LinearOps.ChunkSimpleGla(q, k, v, g[0], gGamma, null, h0, true, cuSeqlens: packed));
+        c.Check(Device, expected, Gates(c), (q, k, v, g, h0, packed) => LinearOps.FusedRecurrentSimpleGla(q, k, v, g[0], gGamma, null, h0, true, cuSeqlens: packed));
+    }
+
+    [Test]
+    public void ConstantDecayAloneIsTheRecurrenceInEveryForm()
+    {
+        var c = new LinearCase { T = 66 };
+        var expected = Reference.SimpleGla(c.Q, c.Key, c.Value, null, [-0.25, -3], null, c.InitialState, false, null, c.OutputGradient, c.FinalGradient);
+        var gGamma = Make([-0.25f, -3], [2]);
+        c.Check(Device, expected, [], (q, k, v, _, h0, _) => LinearOps.ChunkSimpleGla(q, k, v, null, gGamma, null, h0, true));
+        c.Check(Device, expected, [], (q, k, v, _, h0, _) => LinearOps.FusedChunkSimpleGla(q, k, v, null, gGamma, null, h0, true));
+        c.Check(Device, expected, [], (q, k, v, _, h0, _) => LinearOps.FusedRecurrentSimpleGla(q, k, v, null, gGamma, null, h0, true));
+    }
+
+    [TestCase(LinearMode.Chunk)]
+    [TestCase(LinearMode.FusedChunk)]
+    [TestCase(LinearMode.Recurrent)]
+    public void WidestHeadsFit(LinearMode mode)
+    {
+        var c = new LinearCase(B: 1, T: 18, H: 1, K: 256, V: 256) { Type = DType.Float16 };
+        c.Check(Device, Expected(c), Gates(c), (q, k, v, g, h0, _) => mode switch
+        {
+            LinearMode.Chunk => LinearOps.ChunkSimpleGla(q, k, v, g[0], null, null, h0, true),
+            LinearMode.FusedChunk => LinearOps.FusedChunkSimpleGla(q, k, v, g[0], null, null, h0, true),
+            _ => LinearOps.FusedRecurrentSimpleGla(q, k, v, g[0], null, null, h0, true),
+        });
+    }
+
+    [Test]
+    public void FusedChunkTakesOneKindOfGate()
+    {
+        var c = new LinearCase { B = 1, T = 16 };
+        Tensor q = LinearCase.Upload(Device, c.Q, DType.Float32), k = LinearCase.Upload(Device, c.Key, DType.Float32), v = LinearCase.Upload(Device, c.Value, DType.Float32);
+        var g = LinearCase.Upload(Device, c.G, DType.Float32);
+        var gGamma = Make([-1, -2], [2]);
+        Assert.That(() => LinearOps.FusedChunkSimpleGla(q, k, v, g, gGamma), Throws.ArgumentException);
+    }
+
+    [Test]
+    public void GoldenCase() => GoldenLinear.Check(Device, "chunk_simple_gla", ["g"], (q, k, v, g) => LinearOps.ChunkSimpleGla(q, k, v, g[0], outputFinalState: true));
+
+    [Test]
+    public void WrongArgumentsAreNamed()
+    {
+        Tensor q = Tensor.Zeros(Device, DType.Float32, 2, 8, 2, 16), v = Tensor.Zeros(Device, DType.Float32, 2, 8, 2, 8);
+        using var packed = new CuSeqlens(Device, 0, 8);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(() => LinearOps.ChunkSimpleGla(q, v, v), Throws.TypeOf<ShapeException>().With.Message.Contains("k needs the shape"));
+            Assert.That(() => LinearOps.ChunkSimpleGla(q, q, q.To(DType.Float16)), Throws.TypeOf<DTypeException>().With.Message.Contains("v needs"));
+            Assert.That(() => LinearOps.ChunkSimpleGla(q, q, v, g: v), Throws.TypeOf<ShapeException>().With.Message.Contains("g needs the shape"));
+            Assert.That(() => LinearOps.ChunkSimpleGla(q, q, v, chunkSize: 24), Throws.TypeOf<ShapeException>().With.Message.Contains("chunkSize"));
+            Assert.That(() => LinearOps.ChunkSimpleGla(q, q, v, cuSeqlens: packed), Throws.TypeOf<ShapeException>().With.Message.Contains("B must be 1"));
+            Assert.That(() => LinearOps.ChunkSimpleGla(q, q, v, initialState: v), Throws.TypeOf<ShapeException>().With.Message.Contains("initialState needs"));
+            Assert.That(() => LinearOps.FusedRecurrentSimpleGla(Tensor.Zeros(Device, DType.Float32, 1, 2, 1, 257), Tensor.Zeros(Device, DType.Float32, 1, 2, 1, 257), v),
+                Throws.TypeOf<ShapeException>());
+        }
+    }
 }

@@ -40,18 +40,34 @@ public sealed class LayoutsTests(TestDevice device) : NnTests(device)
     }
 
     [Test]
-    public void HeadsRepeatInARow([ValueSource(nameof(FloatTypes))] DType type, [Values(1, 3)] int groups, [Values(8, 5)] int width)
+    public void PartsWithoutAGradientCountAsZero()
     {
-        RefTensor x = Normal(2, type, 2, 4, 2, width), dy = Normal(3, type, 2, 4, 2 * groups, width);
-        var leaf = Leaf(x, type);
-        var y = Layouts.RepeatHeads(leaf, groups);
-        Assert.That(y.Shape.ToArray(), Is.EqualTo(dy.Shape));
-        var source = Enumerable.Range(0, dy.Length).Select(i => (i / width / groups * width) + (i % width)).ToArray();
-        Assert.That(y.ToSingle(), Is.EqualTo(source.Select(i => (float)x.Data[i])));
-        Autograd.Backward(y, Constant(dy, type));
-        var expected = new double[x.Length];
-        for (var i = 0; i < source.Length; i++) expected[source[i]] += dy.Data[i];
-        ErrorRatio.AssertClose(leaf.Grad!.ToSingle(), new RefTensor(expected, x.Shape).ToFloats(), GradientTolerance(type), "gradient");
+        RefTensor whole = Inputs.Normal(1, 4, 7), gradient = Inputs.Normal(2, 4, 2);
+        var x = Leaf(whole, DType.Float32);
+        var parts = Layouts.Split(x, -1, 3, 2, 2, 0);
+        Autograd.Backward(parts[1], Constant(gradient, DType.Float32));
+        var expected = new float[28];
+        for (var i = 0; i < 8; i++) expected[((i / 2) * 7) + 3 + (i % 2)] = (float)gradient.Data[i];
+        Assert.That(x.Grad!.ToSingle(), Is.EqualTo(expected));
+    }
+
+    [Test]
+    public void OnlyPartsThatNeedOneGetAGradient()
+    {
+        RefTensor gradient = Inputs.Normal(2, 4, 5);
+        Tensor a = Constant(Inputs.Normal(1, 4, 2), DType.Float32), b = Leaf(Inputs.Normal(3, 4, 3), DType.Float32);
+        Autograd.Backward(Layouts.Concat(1, a, b), Constant(gradient, DType.Float32));
+        Assert.That(b.Grad!.ToSingle(), Is.EqualTo(gradient.ToFloats().Where((_, i) => i % 5 >= 2)));
+        Assert.That(a.Grad, Is.Null);
+    }
+
+    [Test]
+    public void IntegersAreCopied()
+    {
+        var longs = Tensor.FromInt64(Device, [1, 2, long.MaxValue, 4], 2, 2);
+        Assert.That(Layouts.Concat(1, longs, longs).ToInt64(), Is.EqualTo(new[] { 1, 2, 1, 2, long.MaxValue, 4, long.MaxValue, 4 }));
+        var parts = Layouts.Split(Tensor.FromInt32(Device, [1, 2, 3, 4, 5, 6], 2, 3), 1, 1, 2);
+        Assert.That(parts[1].ToInt32(), Is.EqualTo(new[] { 2, 3, 5, 6 }));
     }
 
     [Test]
@@ -67,8 +83,7 @@ public sealed class LayoutsTests(TestDevice device) : NnTests(device)
             Assert.That(() => Layouts.Slice(x, 1, 2, 2), Throws.TypeOf<ShapeException>());
             Assert.That(() => Layouts.Slice(x, 2, 0, 0), Throws.TypeOf<ShapeException>());
             Assert.That(() => Layouts.Split(x, 1, 1, 1), Throws.TypeOf<ShapeException>());
-            Assert.That(() => Layouts.RepeatHeads(x, 2), Throws.TypeOf<ShapeException>());
-            Assert.That(() => Layouts.RepeatHeads(x.View(1, 1, 2, 3), 0), Throws.TypeOf<ShapeException>());
+            Assert.That(() => Layouts.Split(x, 1, 4, -1), Throws.TypeOf<ShapeException>());
         });
     }
 }

@@ -7,85 +7,88 @@ namespace Fla.Vulkan.Tests.Ops.Nn;
 
 public sealed class RotaryTests(TestDevice device) : NnTests(device)
 {
-    [Test]
-    public void TurnsPairs([Values] bool interleaved, [Values(16, 10)] int dim, [ValueSource(nameof(FloatTypes))] DType type)
+    private void Check(int[] shape, DType type = DType.Float32, float theta = 10000, int offset = 0, int[]? offsets = null, int[]? packed = null,
+        bool interleaved = false, int? dim = null)
     {
-        RefTensor x = Normal(1, type, 2, 9, 3, 16), dy = Normal(2, type, 2, 9, 3, 16);
-        var leaf = Leaf(x, type);
-        var o = Rotary.Apply(leaf, Rotary.Frequencies(Device, dim), interleaved, offset: 5);
-        Check(Reference.Rotary(x, dim, interleaved: interleaved, offsets: [5], doutput: dy), type, o, dy, ("x", leaf));
+        RefTensor input = Normal(1, type, shape), gradient = Normal(2, type, shape);
+        var positions = offsets is null ? [offset] : Array.ConvertAll(offsets, o => o + offset);
+        var expected = Reference.Rotary(input, dim, theta, interleaved, positions, packed, doutput: gradient);
+        using var cu = packed is null ? null : new CuSeqlens(Device, packed);
+        var x = Leaf(input, type);
+        var o = Rotary.Apply(x, theta, offset, offsets is null ? null : Tensor.FromInt32(Device, offsets, offsets.Length), cu, interleaved, dim);
+        Check(expected, type, o, gradient, ("x", x));
     }
 
     [Test]
-    public void OffsetsOfSequences([Values] bool isLong)
-    {
-        RefTensor x = Inputs.Normal(3, 3, 5, 2, 8), dy = Inputs.Normal(4, 3, 5, 2, 8);
-        var leaf = Leaf(x, DType.Float32);
-        int[] offsets = [4, -3, 100];
-        var onDevice = isLong ? Tensor.FromInt64(Device, [4, -3, 100], 3) : Tensor.FromInt32(Device, offsets, 3);
-        Check(Reference.Rotary(x, offsets: offsets, doutput: dy), DType.Float32, Rotary.Apply(leaf, Rotary.Frequencies(Device, 8), offsets: onDevice), dy, ("x", leaf));
-    }
+    public void TurnsPairs([ValueSource(nameof(FloatTypes))] DType type, [Values] bool interleaved) =>
+        Check([2, 37, 3, 64], type, interleaved: interleaved);
+
+    [TestCase(8, 6, true)]
+    [TestCase(8, 6, false)]
+    [TestCase(7, 2, false)]
+    [TestCase(13, 10, true)]
+    [TestCase(100, 64, false)]
+    [TestCase(96, 32, true)]
+    [TestCase(256, 256, false)]
+    [TestCase(300, 256, true)]
+    public void TheTailStays(int width, int dim, bool interleaved) => Check([2, 5, 3, width], DType.Float16, interleaved: interleaved, dim: dim, offset: 3);
 
     [Test]
-    public void PackedSequences()
+    public void ManyHeadsShareAngles() => Check([1, 700, 12, 512], dim: 256, offset: 11);
+
+    [TestCase(10000f, 1 << 20)]
+    [TestCase(1000000f, 1 << 30)]
+    [TestCase(2f, 100000)]
+    public void LargePositionsKeepTheirAccuracy(float theta, int offset) => Check([1, 9, 2, 128], theta: theta, offset: offset);
+
+    [Test]
+    public void OffsetsMayDifferAndNegativePositionsGiveZeros([Values] bool interleaved) =>
+        Check([3, 6, 2, 16], offset: 1, offsets: [-4, 100, -50], interleaved: interleaved, dim: 12);
+
+    [Test]
+    public void OneOffsetServesAll() => Check([3, 6, 2, 16], offsets: [9]);
+
+    [Test]
+    public void PackedSequencesRestart([Values] bool withOffsets)
     {
-        foreach (var boundaries in Inputs.PackedBoundaries)
+        foreach (var packed in Inputs.PackedBoundaries)
         {
-            RefTensor x = Inputs.Normal(5, 1, boundaries[^1], 2, 8), dy = Inputs.Normal(6, 1, boundaries[^1], 2, 8);
-            var leaf = Leaf(x, DType.Float32);
-            var offsets = Enumerable.Range(0, boundaries.Length - 1).Select(i => 3 * i).ToArray();
-            using var cuSeqlens = new CuSeqlens(Device, boundaries);
-            var o = Rotary.Apply(leaf, Rotary.Frequencies(Device, 8), offset: 2, offsets: Tensor.FromInt32(Device, offsets, offsets.Length), cuSeqlens: cuSeqlens);
-            var expected = Reference.Rotary(x, offsets: Array.ConvertAll(offsets, i => i + 2), cuSeqlens: boundaries, doutput: dy);
-            Check(expected, DType.Float32, o, dy, ("x", leaf));
+            Check([1, packed[^1], 2, 16], packed: packed, offsets: withOffsets ? Enumerable.Range(0, packed.Length - 1).Select(n => 5 - (3 * n)).ToArray() : null);
         }
     }
 
     [Test]
-    public void AnglesAreExactFarOut([Values(1 << 20, 2_000_000_000)] int offset)
+    public void ACapturedGraphReadsItsOffsets()
     {
-        RefTensor x = Inputs.Normal(7, 1, 4, 1, 64), dy = Inputs.Normal(8, 1, 4, 1, 64);
-        var leaf = Leaf(x, DType.Float32);
-        Check(Reference.Rotary(x, offsets: [offset], doutput: dy), DType.Float32, Rotary.Apply(leaf, Rotary.Frequencies(Device, 64), offset: offset), dy, ("x", leaf));
-    }
-
-    [Test]
-    public void WholeRadiansSampleTheCircle()
-    {
-        // One pair of channels turns by one radian a position.
-        var x = new RefTensor(Enumerable.Range(0, 2000).Select(i => i % 2 == 0 ? 1f : 0f).ToArray(), 1, 1000, 1, 2);
-        var y = Rotary.Apply(Constant(x, DType.Float32), Rotary.Frequencies(Device, 2)).ToSingle();
-        for (var t = 0; t < 1000; t++)
+        RefTensor input = Inputs.Normal(1, 2, 1, 3, 32);
+        var x = Constant(input, DType.Float32);
+        var offsets = Tensor.Zeros(Device, DType.Int32, 2);
+        Tensor? y = null;
+        using var graph = Device.Stream.Capture(() => y = Rotary.Apply(x, offsets: offsets));
+        foreach (var now in new int[][] { [3, 4], [70, 0] })
         {
-            Assert.That(y[2 * t], Is.EqualTo(Math.Cos(t)).Within(3e-7));
-            Assert.That(y[(2 * t) + 1], Is.EqualTo(Math.Sin(t)).Within(3e-7));
+            offsets.Write(now);
+            graph.Replay();
+            ErrorRatio.AssertClose(y!.ToSingle(), Reference.Rotary(input, offsets: now).O.ToFloats(), 1e-6, "o");
         }
     }
 
     [Test]
-    public void PositionsPastTheLimitGiveZeros()
-    {
-        RefTensor x = Inputs.Normal(9, 1, 6, 1, 8), dy = Inputs.Normal(10, 1, 6, 1, 8);
-        var leaf = Leaf(x, DType.Float32);
-        Check(Reference.Rotary(x, 4, tableLength: 5, offsets: [1], doutput: dy), DType.Float32, Rotary.Apply(leaf, Rotary.Frequencies(Device, 4), offset: 1, limit: 5), dy, ("x", leaf));
-    }
+    public void NoTokensAreFine() => Assert.That(Rotary.Apply(Tensor.Empty(Device, DType.Float32, 2, 0, 3, 8)).Count, Is.Zero);
 
     [Test]
-    public void WrongUseIsATypedError()
+    public void WrongArgumentsAreTypedErrors()
     {
-        var x = Make(new float[8], [1, 2, 1, 4]);
-        var frequencies = Rotary.Frequencies(Device, 4);
-        using var longer = new CuSeqlens(Device, 0, 3);
-        Assert.Multiple(() =>
-        {
-            Assert.That(() => Rotary.Frequencies(Device, 3), Throws.TypeOf<ShapeException>());
-            Assert.That(() => Rotary.Frequencies(Device, 4, double.NaN), Throws.TypeOf<ShapeException>());
-            Assert.That(() => Rotary.Apply(x, Rotary.Frequencies(Device, 6)), Throws.TypeOf<ShapeException>());
-            Assert.That(() => Rotary.Apply(x, Make([1], [1])), Throws.TypeOf<DTypeException>());
-            Assert.That(() => Rotary.Apply(x.View(2, 4), frequencies), Throws.TypeOf<ShapeException>());
-            Assert.That(() => Rotary.Apply(x, frequencies, offsets: Tensor.FromInt32(Device, [1, 2], 2)), Throws.TypeOf<ShapeException>());
-            Assert.That(() => Rotary.Apply(x, frequencies, offsets: Make([1], [1])), Throws.TypeOf<DTypeException>());
-            Assert.That(() => Rotary.Apply(x, frequencies, cuSeqlens: longer), Throws.TypeOf<ShapeException>());
-        });
+        var x = Tensor.Zeros(Device, DType.Float32, 2, 3, 2, 8);
+        Assert.That(() => Rotary.Apply(x, rotaryDim: 3), Throws.TypeOf<ShapeException>());
+        Assert.That(() => Rotary.Apply(x, rotaryDim: 10), Throws.TypeOf<ShapeException>());
+        Assert.That(() => Rotary.Apply(Tensor.Zeros(Device, DType.Float32, 1, 1, 1, 512)), Throws.TypeOf<ShapeException>());
+        Assert.That(() => Rotary.Apply(x, theta: 1), Throws.TypeOf<ShapeException>());
+        Assert.That(() => Rotary.Apply(x.View(6, 2, 8)), Throws.TypeOf<ShapeException>());
+        Assert.That(() => Rotary.Apply(x, offsets: Tensor.Zeros(Device, DType.Int32, 3)), Throws.TypeOf<ShapeException>());
+        Assert.That(() => Rotary.Apply(x, offsets: Tensor.Zeros(Device, DType.Float32, 2)), Throws.TypeOf<DTypeException>());
+        Assert.That(() => Rotary.Apply(Tensor.Zeros(Device, DType.Int32, 2, 3, 2, 8)), Throws.TypeOf<DTypeException>());
+        using var cu = new CuSeqlens(Device, 0, 2, 6);
+        Assert.That(() => Rotary.Apply(x, cuSeqlens: cu), Throws.TypeOf<ShapeException>());
     }
 }

@@ -1,0 +1,134 @@
+// FCHUNK: one workgroup walks the chunks of a sequence, the state on chip: chunk_state.comp and chunk_out.comp in one. Scalar decay or none.
+//   out_i = inter f_i (a_i S) + scale sum over j of (a_i . b_j) e^{-|G_i - G_j|} c_j;   then S <- e^{G_C} S + write sum over s of f'_s b_s c_s^T
+//   forward: f_i = e^{G_i}, f'_s = e^{G_C - G_s}, j <= i, inter = scale, write = 1       o: a, b, c = q, k, v      dq: do, v, k (S transposed)
+//   REVERSE: f and f' exchanged, j >= i, inter = 1, write = scale                        dv: k, q, do              dk: v, do, q (S transposed)
+// a, b [tokens, H, P]; c, out, e [tokens, H, Q]; gate: cumulative log decay in the chunk, fp32 [tokens, H] or null;
+// initial, final fp32 [N, H, P, Q] (STATE_T: [N, H, Q, P]) or null; dots fp32 [tiles, tokens, H]: e_i out_i over the tile's columns, or null.
+// One workgroup a tile of 64 columns (x), head (y) and sequence (z); it holds the tile's columns of S in P / 64 accumulators.
+// @variants T=f32|f16|bf16 MM=plain|coopmat
+// @exclude T=f32 MM=coopmat
+// @requires MM=coopmat: cooperative_matrix
+// @requires MM=coopmat T=bf16: bfloat16
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "common/dtype.glsl"
+#include "linear/decay.glsl"
+#include "linear/sequences.glsl"
+
+layout(push_constant, scalar) uniform Args {
+    TBuf a; TBuf b; TBuf c; F32Buf gate; F32Buf gamma; F32Buf initial; F32Buf final; TBuf e; F32Buf dots; TBuf o; I32Buf packed;
+    uint T; uint C; uint H; uint P; uint Q; uint tokens; uint flags; float scale; float decayKind;
+} args;
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 8) const bool ALIGNED = true;         // P and Q are multiples of 4
+layout(constant_id = 9) const uint STATES = 1;             // ceil(P / 64)
+
+#define TILE_ALIGNED ALIGNED
+// Either 32 columns of a, 32 rows of S, 32 columns of b; or A and 32 rows of c; or 32 rows of b and c.
+#define OPERAND (tileQuads(64, 32) > tileQuads(32, 64) ? tileQuads(64, 32) : tileQuads(32, 64))
+#define TILE_QUADS (3 * OPERAND > tileQuads(64, 64) + OPERAND ? 3 * OPERAND : tileQuads(64, 64) + OPERAND)
+#define TILE_VECTOR 128
+#include "common/tile.glsl"
+#include "linear/chunk_tiles.glsl"
+#include "linear/chunk_rows.glsl"
+
+uint P = args.P, Q = args.Q, H = args.H, head = gl_WorkGroupID.y, q0 = gl_WorkGroupID.x * 64;
+bool reverse = (args.flags & REVERSE) != 0, stateT = (args.flags & STATE_T) != 0;
+
+vec4 loadState(uint64_t at, uint p, uint q) {
+    if (!stateT) return loadTail4F(atF(args.initial, at), p * Q + q, p < P ? int(Q) - int(q) : 0);
+    vec4 x = vec4(0);
+    for (uint i = 0; i < 4; i++) if (p < P && q + i < Q) x[i] = atF(args.initial, at).v[(q + i) * P + p];
+    return x;
+}
+
+void storeState(uint64_t at, uint p, uint q, vec4 x) {
+    if (p >= P) return;
+    if (!stateT) storeTail4F(atF(args.final, at), p * Q + q, int(Q) - int(q), x);
+    else for (uint i = 0; i < 4; i++) if (q + i < Q) atF(args.final, at).v[(q + i) * P + p] = x[i];
+}
+
+void main() {
+    uint n = gl_WorkGroupID.z, lane = gl_LocalInvocationIndex;
+    Span sequence = sequenceSpan(args.packed, n, args.T);
+    uint chunks = (sequence.count + args.C - 1) / args.C;
+    uint64_t corner = (uint64_t(n) * H + head) * P * Q;
+    float headGate = headDecay(args.gamma, args.decayKind, head);
+    float inter = reverse ? 1.0 : args.scale, write = reverse ? args.scale : 1.0;
+    Tile a = Tile(0, tileStride(32), false), part = Tile(OPERAND, tileStride(64), false), b = Tile(2 * OPERAND, tileStride(32), false);
+    Tile A = Tile(0, tileStride(64), false), values = Tile(tileQuads(64, 64), tileStride(64), false);
+    Tile keys = Tile(0, tileStride(64), false);
+
+    Acc S[STATES];
+    [[unroll]] for (uint i = 0; i < STATES; i++) {
+        if (isNull(args.initial)) accZero(S[i]);
+        else ACC_SET(S[i], r, c, loadState(corner, i * 64 + r, q0 + c))
+    }
+
+    [[dont_unroll]] for (uint i = 0; i < chunks; i++) {
+        uint index = reverse ? chunks - 1 - i : i;
+        uint start = sequence.first + index * args.C, count = min(args.C, sequence.count - index * args.C);
+        uint64_t token = uint64_t(start) * H + head;
+        TBuf rowsA = atT(args.a, token * P), rowsB = atT(args.b, token * P), rowsC = atT(args.c, token * Q);
+        if (lane < 64) {
+            uint r = min(lane, count - 1);
+            tileVector[64 + lane] = headGate * float(r + 1) + (isNull(args.gate) ? 0.0 : atF(args.gate, token).v[r * H]);
+        }
+        barrier();
+        float last = tileVector[127];
+        if (lane < 64) tileVector[lane] = inter * exp(reverse ? last - tileVector[64 + lane] : tileVector[64 + lane]);
+
+        Acc acc, scores;
+        accZero(acc);
+        accZero(scores);
+        [[unroll]] for (uint t = 0; t < STATES; t++) {
+            [[dont_unroll]] for (uint p = 0; p < 64; p += SLICE) {
+                uint p0 = t * 64 + p;
+                TILE_STAGE(a, 64, SLICE, r, c, rowQuad(rowsA, r, p0 + c, P, H * P, count))
+                TILE_STAGE(b, 64, SLICE, r, c, rowQuad(rowsB, r, p0 + c, P, H * P, count))
+                ACC_EACH(S[t], r, c, x, if (r / SLICE == p / SLICE) tilePut(part, r % SLICE, c, x);)
+                barrier();
+                mma(acc, a, part, SLICE);
+                mma(scores, a, T(b), SLICE);
+                barrier();
+            }
+        }
+        accScaleRows(acc, 0);
+        ACC_EACH(scores, r, c, x, tilePut(A, r, c, maskedScores(r, c, x, count, reverse, args.scale));)
+        [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += SLICE) {
+            TILE_STAGE(values, SLICE, 64, r, c, rowQuad(rowsC, s0 + r, q0 + c, Q, H * Q, count))
+            barrier();
+            mma(acc, Tile(A.at + s0 / 4, A.stride, false), values, SLICE);
+            barrier();
+        }
+        TBuf o = atT(args.o, token * Q), rowsE = atT(args.e, token * Q);
+        ACC_EACH(acc, r, c, x, {
+            if (r < count) storeTail4T(o, r * H * Q + q0 + c, int(Q) - int(q0 + c), x);
+            if (!isNull(args.dots)) tilePool[r * 16 + c / 4] = floatQuad(dot(widen(rowQuad(rowsE, r, q0 + c, Q, H * Q, count)), x));
+        })
+        if (!isNull(args.dots)) {
+            barrier();
+            if (lane < count) {
+                float sum = 0;
+                for (uint j = 0; j < 16; j++) sum += quadFloat(tilePool[lane * 16 + j]);
+                atF(args.dots, (uint64_t(gl_WorkGroupID.x) * args.tokens + start) * H).v[lane * H + head] = sum;
+            }
+            barrier();
+        }
+
+        [[unroll]] for (uint t = 0; t < STATES; t++) {
+            accScale(S[t], exp(last));
+            [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += SLICE) {
+                TILE_STAGE(keys, SLICE, 64, r, c, (widen(rowQuad(rowsB, s0 + r, t * 64 + c, P, H * P, count))
+                    * (write * exp(reverse ? tileVector[64 + s0 + r] : last - tileVector[64 + s0 + r]))))
+                TILE_STAGE(values, SLICE, 64, r, c, rowQuad(rowsC, s0 + r, q0 + c, Q, H * Q, count))
+                barrier();
+                mma(S[t], T(keys), values, SLICE);
+                barrier();
+            }
+        }
+    }
+    if (isNull(args.final)) return;
+    [[unroll]] for (uint i = 0; i < STATES; i++) ACC_EACH(S[i], r, c, x, storeState(corner, i * 64 + r, q0 + c, x);)
+}

@@ -1,0 +1,54 @@
+using System.Diagnostics;
+using Spectre.Console;
+
+namespace Fla.Cli.Training;
+
+/// <summary>Where a run stands.</summary>
+/// <param name="Step">Steps done.</param>
+/// <param name="Steps">Steps of the run.</param>
+/// <param name="Loss">Mean loss of the latest steps.</param>
+/// <param name="TokensPerSecond">Tokens that a second trains on now.</param>
+/// <param name="Left">Time left.</param>
+internal readonly record struct TrainingStatus(long Step, long Steps, double Loss, double TokensPerSecond, TimeSpan Left)
+{
+    /// <summary>Everything but the bar, in one line.</summary>
+    public string Line => $"step {Step}/{Steps}  loss {Loss:0.000}  {TokensPerSecond:N0} tokens/s  {Left:m\\:ss} left";
+}
+
+/// <summary>Shows how a run goes on: a bar that moves where a person watches, a line now and then in a log.</summary>
+internal static class TrainingView
+{
+    private static readonly TimeSpan LogInterval = TimeSpan.FromSeconds(10);
+
+    /// <summary>Runs some work that reports its status as often as it likes.</summary>
+    public static void Show(Terminal terminal, Action<Action<TrainingStatus>> work)
+    {
+        if (terminal.IsInteractive) ShowBar(terminal, work);
+        else ShowLines(terminal, work);
+    }
+
+    private static void ShowBar(Terminal terminal, Action<Action<TrainingStatus>> work) => terminal.Error.Progress()
+        .Columns(new ProgressBarColumn(), new PercentageColumn(), new TaskDescriptionColumn { Alignment = Justify.Left })
+        .Start(context =>
+        {
+            var task = context.AddTask("measuring", maxValue: 1);
+            work(status =>
+            {
+                task.Value = status.Steps > 0 ? (double)status.Step / status.Steps : 0;
+                task.Description = Markup.Escape(status.Line);
+            });
+            task.Value = 1;
+        });
+
+    private static void ShowLines(Terminal terminal, Action<Action<TrainingStatus>> work)
+    {
+        var clock = Stopwatch.StartNew();
+        var last = -LogInterval;
+        work(status =>
+        {
+            if (clock.Elapsed - last < LogInterval && status.Step < status.Steps) return;
+            last = clock.Elapsed;
+            terminal.Note(status.Line);
+        });
+    }
+}

@@ -1,0 +1,92 @@
+using Fla.Vulkan;
+using Fla.Vulkan.Ops;
+
+namespace Fla.Layers;
+
+/// <summary>
+/// What GLA, retention and SimpleGLA share: projections to heads of q, k, v, optional short convolutions, key and value heads shared by groups of
+/// query heads, and an output that is normed per head, gated and projected.
+/// </summary>
+public abstract class GatedHeadMixer : TokenMixer
+{
+    private readonly GatedHeadOptions _options;
+    private readonly Linear _q;
+    private readonly Linear _k;
+    private readonly Linear _v;
+    private Linear? _g;
+    private ShortConvolution? _qConv;
+    private ShortConvolution? _kConv;
+    private ShortConvolution? _vConv;
+    private Linear? _o;
+    private FusedRmsNormGated? _fusedNorm;
+    private RmsNorm? _norm;
+
+    /// <summary>Makes the projections of q, k, v.</summary>
+    /// <exception cref="ShapeException">Heads do not divide widths.</exception>
+    protected GatedHeadMixer(ComputeDevice device, GatedHeadOptions options, DType dtype)
+        : base(device, (options ?? throw new ArgumentNullException(nameof(options))).HiddenSize, AttnModes.Parse(options.Mode), dtype)
+    {
+        options.Check();
+        _options = options;
+        _q = AddModule("q_proj", () => new Linear(device, HiddenSize, options.KeyDim, dtype: dtype));
+        _k = AddModule("k_proj", () => new Linear(device, HiddenSize, options.KeyDim / options.Groups, dtype: dtype));
+        _v = AddModule("v_proj", () => new Linear(device, HiddenSize, options.ValueDim / options.Groups, dtype: dtype));
+    }
+
+    /// <summary>Makes the output gate's projection and the convolutions.</summary>
+    protected void AddGateAndConvolutions()
+    {
+        if (_options.UseOutputGate) _g = AddModule("g_proj", () => new Linear(Device, HiddenSize, _options.ValueDim, dtype: DType));
+        if (!_options.UseShortConv) return;
+        _qConv = AddModule("q_conv1d", () => Convolution(_options.KeyDim));
+        _kConv = AddModule("k_conv1d", () => Convolution(_options.KeyDim / _options.Groups));
+        _vConv = AddModule("v_conv1d", () => Convolution(_options.ValueDim / _options.Groups));
+    }
+
+    /// <summary>Makes the output projection and the norm.</summary>
+    protected void AddOutput()
+    {
+        _o = AddModule("o_proj", () => new Linear(Device, _options.ValueDim, HiddenSize, dtype: DType));
+        var isFused = _options is { UseOutputGate: true, FuseNorm: true, GateFn: "swish" or "silu" };
+        if (isFused) _fusedNorm = AddModule("g_norm_swish_gate", () => new FusedRmsNormGated(Device, _options.HeadV, _options.NormEps, _options.ElementwiseAffine, DType));
+        else _norm = AddModule("g_norm", () => new RmsNorm(Device, _options.HeadV, _options.NormEps, _options.ElementwiseAffine, DType));
+    }
+
+    /// <summary>q [B, T, H, K], k [B, T, H/G, K] and v [B, T, H/G, V], after the convolutions.</summary>
+    protected (Tensor Q, Tensor K, Tensor V) Project(MixerInput input)
+    {
+        var q = Convolve(_qConv, _q.Forward(input.X), "conv_state.q", input);
+        var k = Convolve(_kConv, _k.Forward(input.X), "conv_state.k", input);
+        var v = Convolve(_vConv, _v.Forward(input.X), "conv_state.v", input);
+        return (Heads(q, _options.HeadK), Heads(k, _options.HeadK), Heads(v, _options.HeadV));
+    }
+
+    /// <summary>The last axis split into heads.</summary>
+    protected static Tensor Heads(Tensor x, int width) => x.View(x.Size(0), x.Size(1), -1, width);
+
+    /// <summary>Each head of [B, T, H/G, ...] G times in a row.</summary>
+    protected Tensor RepeatGroups(Tensor x) => _options.Groups == 1 ? x : Rows.RepeatHeads(x, _options.Groups);
+
+    /// <summary>The named activation on q or k, if there is one.</summary>
+    protected Tensor MapFeatures(Tensor x) => _options.FeatureMap is { } name ? Activations.Apply(name, x) : x;
+
+    /// <summary>Norm per head, gate, projection: o [B, T, H, V] to [B, T, D].</summary>
+    protected Tensor Output(Tensor o, Tensor x)
+    {
+        Tensor y;
+        if (_fusedNorm != null) y = _fusedNorm.Forward(o, Heads(_g!.Forward(x), _options.HeadV));
+        else if (_g != null) y = Elementwise.Mul(_norm!.Forward(o), Activations.Apply(_options.GateFn, Heads(_g.Forward(x), _options.HeadV)));
+        else y = _norm!.Forward(o);
+        return _o!.Forward(y.View(o.Size(0), o.Size(1), _options.ValueDim));
+    }
+
+    private static Tensor Convolve(ShortConvolution? convolution, Tensor x, string slot, MixerInput input)
+    {
+        if (convolution == null) return x;
+        var (y, state) = convolution.Forward(input.Padding?.Mask(x) ?? x, input.State(slot), input.Cache != null, input.CuSeqlens);
+        input.Store(slot, state);
+        return y;
+    }
+
+    private ShortConvolution Convolution(int width) => new(Device, width, _options.ConvSize, _options.ConvBias, dtype: DType);
+}

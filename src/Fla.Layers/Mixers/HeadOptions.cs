@@ -1,0 +1,84 @@
+using Fla.Vulkan;
+
+namespace Fla.Layers;
+
+/// <summary>Settings that mixers with heads of queries, keys and values share, with fla's names in .NET spelling.</summary>
+public abstract record HeadOptions
+{
+    /// <summary>Form of the recurrence for long inputs: chunk, fused_recurrent, fused_chunk, or (retention) parallel.</summary>
+    public string Mode { get; init; } = "chunk";
+
+    /// <summary>Width of input and output, D.</summary>
+    public int HiddenSize { get; init; } = 1024;
+
+    /// <summary>Width of all keys over D.</summary>
+    public double ExpandK { get; init; } = 1;
+
+    /// <summary>Width of all values over D.</summary>
+    public double ExpandV { get; init; } = 1;
+
+    /// <summary>Query heads, H.</summary>
+    public int NumHeads { get; init; } = 4;
+
+    /// <summary>Key and value heads, a divisor of H; null for H.</summary>
+    public int? NumKvHeads { get; init; }
+
+    /// <summary>What is applied to queries and keys, or null.</summary>
+    public string? FeatureMap { get; init; }
+
+    /// <summary>Whether norms inside the layer have a weight.</summary>
+    public bool ElementwiseAffine { get; init; } = true;
+
+    /// <summary>Added to mean squares.</summary>
+    public double NormEps { get; init; } = 1e-5;
+
+    /// <summary>Index of the layer in its model; names nothing and changes nothing here.</summary>
+    public int? LayerIdx { get; init; }
+
+    /// <summary>Width of all query heads, ⌊D·expand_k⌋.</summary>
+    internal int KeyDim => (int)(HiddenSize * ExpandK);
+
+    /// <summary>Width of all value heads, one for each query head.</summary>
+    internal int ValueDim => (int)(HiddenSize * ExpandV);
+
+    /// <summary>Width of a key, K.</summary>
+    internal int HeadK => KeyDim / NumHeads;
+
+    /// <summary>Width of a value, V.</summary>
+    internal int HeadV => ValueDim / NumHeads;
+
+    /// <summary>Query heads for each key head, G.</summary>
+    internal int Groups => NumHeads / (NumKvHeads ?? NumHeads);
+
+    /// <summary>Checks that heads divide widths.</summary>
+    /// <exception cref="ShapeException">They do not.</exception>
+    internal void Check()
+    {
+        if (HiddenSize < 1 || NumHeads < 1 || KeyDim < 1 || ValueDim < 1) throw new ShapeException("hidden_size, num_heads and the widths of keys and values must be positive");
+        if (KeyDim % NumHeads != 0) throw new ShapeException($"{NumHeads} heads do not divide the key width {KeyDim}");
+        if (ValueDim % NumHeads != 0) throw new ShapeException($"{NumHeads} heads do not divide the value width {ValueDim}");
+        if (NumKvHeads is { } kv && (kv < 1 || NumHeads % kv != 0)) throw new ShapeException($"{kv} key heads do not divide {NumHeads} query heads");
+    }
+}
+
+/// <summary>Settings of mixers with a gated output and optional short convolutions.</summary>
+public abstract record GatedHeadOptions : HeadOptions
+{
+    /// <summary>Whether q, k and v pass a short convolution.</summary>
+    public bool UseShortConv { get; init; }
+
+    /// <summary>Kernel width of the convolutions.</summary>
+    public int ConvSize { get; init; } = 4;
+
+    /// <summary>Whether the convolutions have a bias.</summary>
+    public bool ConvBias { get; init; }
+
+    /// <summary>Whether the normed output is multiplied by a gate.</summary>
+    public bool UseOutputGate { get; init; } = true;
+
+    /// <summary>Activation of that gate.</summary>
+    public string GateFn { get; init; } = "swish";
+
+    /// <summary>Whether norm and gate are one operation, which also names the weight g_norm_swish_gate instead of g_norm.</summary>
+    public bool FuseNorm { get; init; } = true;
+}

@@ -1,0 +1,73 @@
+using Fla.Vulkan;
+
+namespace Fla.Layers;
+
+/// <summary>A layer that moves information between positions, with a memory of fixed size in place of attention's keys and values.</summary>
+public abstract class TokenMixer : Module
+{
+    /// <summary>A mixer.</summary>
+    /// <param name="device">Where.</param>
+    /// <param name="hiddenSize">Width of input and output, D.</param>
+    /// <param name="mode">Form of the recurrence for long inputs.</param>
+    /// <param name="dtype">Float type of parameters and activations.</param>
+    protected TokenMixer(ComputeDevice device, int hiddenSize, AttnMode mode, DType dtype)
+        : base(device, dtype)
+    {
+        HiddenSize = hiddenSize;
+        Mode = mode;
+    }
+
+    /// <summary>Width of input and output, D.</summary>
+    public int HiddenSize { get; }
+
+    /// <summary>Form of the recurrence for inputs of more than 64 tokens.</summary>
+    public AttnMode Mode { get; }
+
+    /// <summary>Whether padding is dropped before the layer (else the layer multiplies it away).</summary>
+    protected virtual bool DropsPadding => true;
+
+    /// <summary>Whether boundaries of packed sequences are honoured; a layer that does not runs over the row as one sequence, as fla's does.</summary>
+    protected virtual bool UsesCuSeqlens => true;
+
+    /// <summary>Mixes tokens.</summary>
+    /// <param name="x">[B, T, D].</param>
+    /// <param name="context">Packing, padding, cache.</param>
+    /// <returns>[B, T, D].</returns>
+    /// <exception cref="ShapeException">Another shape, or a packing, mask or cache that does not fit it.</exception>
+    /// <exception cref="DTypeException">Another float type than the layer's.</exception>
+    public Tensor Forward(Tensor x, MixerContext? context = null)
+    {
+        ArgumentNullException.ThrowIfNull(x);
+        context ??= MixerContext.Empty;
+        Check(x, context);
+        using var scope = Device.Scope();
+        var length = x.Size(1);
+        var mode = length == 1 ? AttnMode.FusedRecurrent : context.Mode ?? (length <= AttnModes.RecurrentLength ? AttnMode.FusedRecurrent : Mode);
+        var window = context.CuSeqlens is null ? context.Mask?.Window(length) : null;
+        var packing = UsesCuSeqlens ? context.CuSeqlens : null;
+        Tensor y;
+        if (window != null && DropsPadding) y = window.Pad(Mix(new(window.Unpad(x), length, mode, window.CuSeqlens, null, context)));
+        else y = Mix(new(x, length, mode, packing, window, context));
+        context.Cache?.Advance(length);
+        return scope.Keep(y);
+    }
+
+    /// <summary>The layer's own work on an input that fits it.</summary>
+    /// <returns>Of the input's shape.</returns>
+    protected abstract Tensor Mix(MixerInput input);
+
+    private void Check(Tensor x, MixerContext context)
+    {
+        if (x.Rank != 3 || x.Size(2) != HiddenSize) throw new ShapeException($"{GetType().Name} needs [B, T, {HiddenSize}], it was given {x.Describe()}");
+        if (x.Size(0) == 0 || x.Size(1) == 0) throw new ShapeException($"{GetType().Name} was given no tokens: {x.Describe()}");
+        if (x.DType != DType) throw new DTypeException($"{GetType().Name} holds {DType.ShortName()} parameters, it was given {x.Describe()}");
+        if (context.CuSeqlens is { } cu && (x.Size(0) != 1 || cu.Length != x.Size(1)))
+        {
+            throw new ShapeException($"cuSeqlens ends at {cu.Length} and needs one row of as many tokens, not {x.Describe()}");
+        }
+        if (context.Mask is { } mask && (mask.Rows != x.Size(0) || mask.Columns < x.Size(1)))
+        {
+            throw new ShapeException($"a mask [{mask.Rows}, {mask.Columns}] does not fit {x.Describe()}");
+        }
+    }
+}

@@ -1,0 +1,39 @@
+using System.Globalization;
+
+namespace Fla.Models.Checking;
+
+/// <summary>Collects comparisons.</summary>
+internal sealed class CheckRows
+{
+    private readonly List<CheckRow> _rows = [];
+
+    public IReadOnlyList<CheckRow> Rows => _rows;
+
+    /// <summary>Compares arrays by their error ratio.</summary>
+    public void Compare(string key, ReadOnlySpan<float> actual, ReadOnlySpan<float> expected, double tolerance)
+    {
+        if (actual.Length != expected.Length) throw new CheckException($"{key}: the file holds {expected.Length} numbers, the model gives {actual.Length}");
+        double difference = 0, norm = 0;
+        for (var i = 0; i < expected.Length; i++)
+        {
+            var delta = (double)actual[i] - expected[i];
+            difference += delta * delta;
+            norm += (double)expected[i] * expected[i];
+        }
+        Add(key, difference == 0 ? 0 : Math.Sqrt(difference / norm), tolerance);
+    }
+
+    /// <summary>Adds to each tolerance the error that rounding the weights makes by itself.</summary>
+    public void Allow(IReadOnlyList<CheckRow> rounding)
+    {
+        var errors = rounding.ToDictionary(row => row.Key, row => row.Error, StringComparer.Ordinal);
+        for (var i = 0; i < _rows.Count; i++)
+        {
+            if (_rows[i] is not { Key: not "generated" } row || !(errors[row.Key] > 0)) continue;
+            _rows[i] = row with { Tolerance = row.Tolerance + errors[row.Key], Note = $"rounded weights alone: {errors[row.Key].ToString("E1", CultureInfo.InvariantCulture)}" };
+        }
+    }
+
+    /// <summary>Adds a comparison.</summary>
+    public void Add(string key, double error, double tolerance, string note = "") => _rows.Add(new(key, error, tolerance, note));
+}

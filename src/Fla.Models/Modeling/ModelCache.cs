@@ -1,0 +1,41 @@
+using Fla.Layers;
+
+namespace Fla.Models;
+
+/// <summary>The memory of a model's layers: of fixed size, whatever the number of tokens seen.</summary>
+public sealed class ModelCache : IDisposable
+{
+    private readonly LayerCache[] _layers;
+
+    /// <summary>An empty cache.</summary>
+    /// <param name="layers">Number of layers.</param>
+    public ModelCache(int layers)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layers);
+        _layers = [.. Enumerable.Range(0, layers).Select(_ => new LayerCache())];
+    }
+
+    /// <summary>The cache of one layer.</summary>
+    public LayerCache this[int layer] => _layers[layer];
+
+    /// <summary>Number of layers.</summary>
+    public int Count => _layers.Length;
+
+    /// <summary>Tokens seen, padding included.</summary>
+    public int SeenTokens => _layers[0].SeenTokens;
+
+    /// <summary>Bytes of all states.</summary>
+    public long ByteCount => _layers.Sum(layer => layer.ByteCount);
+
+    /// <summary>Counts tokens that a replayed graph has seen.</summary>
+    internal void Advance(int tokens)
+    {
+        foreach (var layer in _layers) layer.Advance(tokens);
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        foreach (var layer in _layers) layer.Dispose();
+    }
+}

@@ -1,0 +1,53 @@
+namespace Fla.Vulkan.Ops;
+
+/// <summary>The kernels that multiply matrices.</summary>
+internal enum GemmRoute
+{
+    /// <summary>The tile product (shaders/gemm/gemm.comp): any product, on any device.</summary>
+    Tiles,
+
+    /// <summary>From the cache, for CPU drivers (direct.comp). Needs four columns, or a transposed B.</summary>
+    Direct,
+
+    /// <summary>Few rows against a transposed B, once through the weights (skinny.comp).</summary>
+    Skinny,
+}
+
+/// <summary>How a product is cut: the tile of a workgroup and the pieces of the reduction. A function of device and shape alone, so results repeat.</summary>
+internal readonly record struct GemmPlan(int TileM, int TileN, int Splits, int KPerSplit, long Tiles)
+{
+    private const int Slice = 64;
+    private const int LargeTileSharedMemory = 48 * 1024;
+
+    /// <summary>Enough large tiles to give every multiprocessor of a large card one.</summary>
+    private const int ManyTiles = 96;
+
+    private const int SkinnyRows = 8;
+
+    /// <summary>The fastest kernel for op(A) [m,k] times op(B) [k,n].</summary>
+    public static GemmRoute Route(ComputeDevice device, Operand a, Operand b, int batch, int m, int n, int k)
+    {
+        if (batch == 1 && m <= SkinnyRows && k > 0 && !a.Transposed && b.Transposed) return GemmRoute.Skinny;
+        return device.IsCpu && k > 0 && (n >= 4 || b.Transposed) ? GemmRoute.Direct : GemmRoute.Tiles;
+    }
+
+    /// <summary>How the tile product cuts [m,k]·[k,n].</summary>
+    public static GemmPlan For(ComputeDevice device, DType type, int m, int n, int k, int batch)
+    {
+        var (tileM, tileN) = (Fit(m), Fit(n));
+        var isLarge = !device.IsCpu && device.Limits.SharedMemory >= LargeTileSharedMemory && m >= 128 && n >= 128;
+        if (isLarge && Count(m, n, 128, 128) * batch >= ManyTiles) (tileM, tileN) = (128, 128);
+        var tiles = Count(m, n, tileM, tileN);
+
+        // Few tiles and a long reduction: cut it, but into pieces long enough to pay for the second pass.
+        var (wanted, shortest) = device.IsCpu ? (8, 512) : (256, 512);
+        var splits = (int)Math.Clamp(Math.Min(wanted / Math.Max(1, tiles * batch), k / shortest), 1, 64);
+        var perSplit = ((k + splits - 1) / splits + Slice - 1) / Slice * Slice;
+        splits = perSplit == 0 ? 1 : (k + perSplit - 1) / perSplit;
+        return new(tileM, tileN, Math.Max(1, splits), Math.Max(Slice, perSplit), tiles);
+    }
+
+    private static int Fit(int size) => size <= 16 ? 16 : size <= 32 ? 32 : 64;
+
+    private static long Count(int m, int n, int tileM, int tileN) => (m + tileM - 1L) / tileM * ((n + tileN - 1L) / tileN);
+}

@@ -1,0 +1,141 @@
+using Fla.Layers;
+using Fla.Models.Checking;
+using Fla.Models.Checkpoints;
+using Fla.Models.Configs;
+using Fla.Testing;
+using Fla.Vulkan;
+using NUnit.Framework;
+
+namespace Fla.Models.Tests.Checking;
+
+/// <summary>Every reference case of the families that are here, in every form and float type.</summary>
+public sealed class CheckRunnerTests(TestDevice device) : DeviceTests(device)
+{
+    private static readonly string[] Everything = ["logits", "loss", "hidden.0", "hidden.1", "hidden.2", "decode_logits", "generated"];
+
+    [Test]
+    public void ModelsMatchTheReference([Values("gla", "retnet", "linear_attn", "based")] string name, [Values] FormUnderTest form)
+    {
+        var report = CheckRunner.Run(Golden.Path("models/" + name), Device, new() { Mode = Mode(form) });
+        AssertPasses(report);
+        var keys = report.Rows.Select(row => row.Key).ToList();
+        Assert.That(keys, Is.SupersetOf(Everything));
+        Assert.That(keys.Contains("varlen_logits"), Is.EqualTo(name is "gla" or "retnet"));
+        var parameters = name switch { "gla" => 31, "retnet" => 25, "linear_attn" => 39, _ => 31 };
+        Assert.That(keys.Count(key => key.StartsWith("grad.", StringComparison.Ordinal)), Is.EqualTo(parameters));
+        Assert.That(keys.Count(key => key.StartsWith("grad_norm.", StringComparison.Ordinal)), Is.EqualTo(parameters));
+        Assert.That(report.Skipped, Is.Empty);
+    }
+
+    [Test]
+    public void ModelsMatchTheReferenceInHalfPrecision([Values("gla", "retnet", "linear_attn", "based")] string name, [Values(DType.Float16, DType.BFloat16)] DType type) =>
+        AssertPasses(CheckRunner.Run(Golden.Path("models/" + name), Device, new() { DType = type }));
+
+    [Test]
+    public void LayersMatchTheReference([Values("simple_gla")] string name, [Values] FormUnderTest form)
+    {
+        var report = CheckRunner.Run(Golden.Path("layers/" + name), Device, new() { Mode = Mode(form) });
+        AssertPasses(report);
+        Assert.That(report.Subject, Is.EqualTo("SimpleGatedLinearAttention"));
+        Assert.That(report.Rows.Select(row => row.Key), Is.SupersetOf(new[] { "o", "grad.hidden_states", "grad.q_conv1d.weight" }));
+    }
+
+    [Test]
+    public void LayersMatchTheReferenceInHalfPrecision([Values(DType.Float16, DType.BFloat16)] DType type) =>
+        AssertPasses(CheckRunner.Run(Golden.Path("layers/simple_gla"), Device, new() { DType = type }));
+
+    [Test]
+    public void AWrongWeightFails()
+    {
+        using var folder = CopyOf("models/gla");
+        var path = folder.File(Checkpoint.FileName);
+        var bytes = File.ReadAllBytes(path);
+        for (var i = bytes.Length - 64; i < bytes.Length; i++) bytes[i] ^= 0x04;
+        File.WriteAllBytes(path, bytes);
+        var report = CheckRunner.Run(folder.Location, Device);
+        Assert.That(report.IsOk, Is.False);
+        Assert.That(report.Rows.Single(row => row.Key == "logits").IsOk, Is.False);
+    }
+
+    [Test]
+    public void NothingToCompareFails()
+    {
+        using var folder = CopyOf("models/gla");
+        SafetensorsWriter.Write(folder.File("expected.safetensors"), [TensorData.FromInt64("input_ids", [1, 3], new long[] { 1, 2, 3 })]);
+        File.Delete(folder.File("notes.json"));
+        var report = CheckRunner.Run(folder.Location, Device);
+        Assert.That(report.Rows, Is.Empty);
+        Assert.That(report.IsOk, Is.False);
+    }
+
+    [Test]
+    public void UnknownKeysAreReported()
+    {
+        using var folder = CopyOf("models/gla");
+        SafetensorsWriter.Write(folder.File("expected.safetensors"),
+            [TensorData.FromInt64("input_ids", [1, 3], new long[] { 1, 2, 3 }), TensorData.FromSingle("mystery", [1], new float[] { 1 })]);
+        Assert.That(CheckRunner.Run(folder.Location, Device).Skipped, Is.EqualTo(new[] { "mystery" }));
+    }
+
+    [Test]
+    public void DecodingStartsWhereTheLogitsSay()
+    {
+        using var folder = CopyOf("models/gla");
+        File.Delete(folder.File("notes.json"));
+        var report = CheckRunner.Run(folder.Location, Device);
+        Assert.That(report.Rows.Single(row => row.Key == "decode_logits").IsOk);
+    }
+
+    [Test]
+    public void FoldersThatAreNoCaseAreRefused()
+    {
+        using var folder = new TemporaryFolder();
+        Assert.That(() => CheckRunner.Run(folder.File("absent"), Device), Throws.TypeOf<CheckException>());
+        Assert.That(() => CheckRunner.Run(folder.Location, Device), Throws.TypeOf<CheckException>().With.Message.Contains("expected.safetensors"));
+        File.Copy(Golden.Path("models/gla/expected.safetensors"), folder.File("expected.safetensors"));
+        Assert.That(() => CheckRunner.Run(folder.Location, Device), Throws.TypeOf<CheckException>().With.Message.Contains("layer.json"));
+        File.WriteAllText(folder.File("layer.json"), """{"layer": "Nothing"}""");
+        Assert.That(() => CheckRunner.Run(folder.Location, Device), Throws.TypeOf<CheckException>().With.Message.Contains("Nothing"));
+        File.WriteAllText(folder.File("layer.json"), """{"layer": "SimpleGatedLinearAttention", "numheads": 2}""");
+        Assert.That(() => CheckRunner.Run(folder.Location, Device), Throws.TypeOf<CheckException>().With.Message.Contains("numheads"));
+        Assert.That(() => CheckRunner.Run(Golden.Path("models/gla"), Device, new() { DType = DType.Int32 }), Throws.TypeOf<CheckException>());
+    }
+
+    [Test]
+    public void LayersThatAreNotThereAreNamed()
+    {
+        Assert.That(() => CheckRunner.Run(Golden.Path("models/gla_hybrid"), Device), Throws.TypeOf<ConfigException>().With.Property("Field").EqualTo("attn"));
+        Assert.That(() => CheckRunner.Run(Golden.Path("models/gla_attnres"), Device), Throws.TypeOf<ConfigException>().With.Property("Field").EqualTo("attnres_block_size"));
+    }
+
+    /// <summary>Forms of the recurrence, and each layer's own choice.</summary>
+    public enum FormUnderTest
+    {
+        Own,
+        Chunk,
+        FusedRecurrent,
+        FusedChunk,
+    }
+
+    private static AttnMode? Mode(FormUnderTest form) => form switch
+    {
+        FormUnderTest.Chunk => AttnMode.Chunk,
+        FormUnderTest.FusedRecurrent => AttnMode.FusedRecurrent,
+        FormUnderTest.FusedChunk => AttnMode.FusedChunk,
+        _ => null,
+    };
+
+    private static void AssertPasses(CheckReport report)
+    {
+        foreach (var row in report.Rows) TestContext.Out.WriteLine($"{row.Key,-55} {row.Error:E2} < {row.Tolerance:E1} {row.Note}");
+        Assert.That(report.Rows.Where(row => !row.IsOk).Select(row => $"{row.Key}: {row.Error:E2} {row.Note}"), Is.Empty);
+        Assert.That(report.IsOk);
+    }
+
+    private static TemporaryFolder CopyOf(string name)
+    {
+        var folder = new TemporaryFolder();
+        foreach (var file in Directory.EnumerateFiles(Golden.Path(name))) File.Copy(file, folder.File(Path.GetFileName(file)));
+        return folder;
+    }
+}
