@@ -28,7 +28,7 @@ internal static class FlaTool
     public static int Run(string[] args, Terminal terminal)
     {
         var root = new RootCommand("Linear attention on any Vulkan device: information, a demo, checks of checkpoints, generation.") { DeviceOption };
-        foreach (var command in new[] { DemoCommand.Create(terminal), InfoCommand.Create(terminal), CheckCommand.Create(terminal), GenerateCommand.Create(terminal) }) root.Add(command);
+        foreach (var command in new[] { DemoCommand.Create(terminal), TrainCommand.Create(terminal), InfoCommand.Create(terminal), CheckCommand.Create(terminal), GenerateCommand.Create(terminal) }) root.Add(command);
         root.Add(ShadersCommand.Create(terminal));
         var parsed = root.Parse(args);
         var configuration = new InvocationConfiguration

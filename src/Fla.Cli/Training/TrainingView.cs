@@ -7,12 +7,16 @@ namespace Fla.Cli.Training;
 /// <param name="Step">Steps done.</param>
 /// <param name="Steps">Steps of the run.</param>
 /// <param name="Loss">Mean loss of the latest steps.</param>
+/// <param name="GradNorm">Norm of the latest gradient.</param>
+/// <param name="LearningRate">The latest learning rate.</param>
 /// <param name="TokensPerSecond">Tokens that a second trains on now.</param>
 /// <param name="Left">Time left.</param>
-internal readonly record struct TrainingStatus(long Step, long Steps, double Loss, double TokensPerSecond, TimeSpan Left)
+internal readonly record struct TrainingStatus(long Step, long Steps, double Loss, double GradNorm, double LearningRate, double TokensPerSecond, TimeSpan Left)
 {
     /// <summary>Everything but the bar, in one line.</summary>
-    public string Line => $"step {Step}/{Steps}  loss {Loss:0.000}  {TokensPerSecond:N0} tokens/s  {Left:m\\:ss} left";
+    public string Line => $"step {Step}/{Steps}  loss {Loss:0.000}  lr {LearningRate:0.0e+0}  norm {GradNorm:0.00}  {TokensPerSecond:N0} tokens/s  {Time(Left)} left";
+
+    private static string Time(TimeSpan time) => time.TotalHours >= 1 ? $"{(long)time.TotalHours}:{time:mm\\:ss}" : $"{time:m\\:ss}";
 }
 
 /// <summary>Shows how a run goes on: a bar that moves where a person watches, a line now and then in a log.</summary>

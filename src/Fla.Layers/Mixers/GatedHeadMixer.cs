@@ -48,8 +48,9 @@ public abstract class GatedHeadMixer : TokenMixer
     {
         _o = AddModule("o_proj", () => new Linear(Device, _options.ValueDim, HiddenSize, dtype: DType));
         var isFused = _options is { UseOutputGate: true, FuseNorm: true, GateFn: "swish" or "silu" };
-        if (isFused) _fusedNorm = AddModule("g_norm_swish_gate", () => new FusedRmsNormGated(Device, _options.HeadV, _options.NormEps, _options.ElementwiseAffine, DType));
-        else _norm = AddModule("g_norm", () => new RmsNorm(Device, _options.HeadV, _options.NormEps, _options.ElementwiseAffine, DType));
+        var (width, eps, isAffine) = (_options.HeadV, _options.NormEps, _options.ElementwiseAffine);
+        if (isFused) _fusedNorm = AddModule("g_norm_swish_gate", () => new FusedRmsNormGated(Device, width, eps, isAffine, DType));
+        else _norm = AddModule("g_norm", () => new RmsNorm(Device, width, eps, isAffine, DType));
     }
 
     /// <summary>q [B, T, H, K], k [B, T, H/G, K] and v [B, T, H/G, V], after the convolutions.</summary>

@@ -21,7 +21,7 @@ public sealed record GatedLinearAttentionOptions : GatedHeadOptions
 
 /// <summary>
 /// Gated linear attention (Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient Training", 2023):
-/// S ← diag(e^gk) S + k vᵀ, o = K^(-1/2) Sᵀ q, gk = logσ(W₂W₁x + b)/16.
+/// S ← diag(e^gk) S + k vᵀ, o = K^(-1/2) Sᵀ q, gk = logσ(W₂W₁x + b)/16. The mode fused_chunk, which fla took away from this operator, runs as chunk.
 /// </summary>
 public sealed class GatedLinearAttention : GatedHeadMixer
 {

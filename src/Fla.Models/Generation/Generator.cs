@@ -35,8 +35,8 @@ public sealed class Generator(CausalLM model)
         var isArgMax = Sampler.IsArgMax(options);
         var choose = new Choice(options, prompts, options.StopTokens ?? (model.Config.EosTokenId is { } eos ? [eos] : []), isArgMax, onToken);
         choose.Take(Prefill(prompts, cache, isArgMax));
-        using var session = new DecodeSession(model, cache, [.. prompts.Select(p => p.Count)], options.UseGraph, isArgMax);
-        for (var i = 1; i < options.MaxNewTokens && !choose.IsDone && !cancellation.IsCancellationRequested; i++) choose.Take(session.Step(choose.Last));
+        using var decoder = new Decoder(model, cache, [.. prompts.Select(p => p.Count)], options.UseGraph, isArgMax);
+        for (var i = 1; i < options.MaxNewTokens && !choose.IsDone && !cancellation.IsCancellationRequested; i++) choose.Take(decoder.Step(choose.Last));
         return choose.Texts;
     }
 
@@ -54,7 +54,8 @@ public sealed class Generator(CausalLM model)
     }
 
     /// <summary>The texts under way.</summary>
-    private sealed class Choice(GenerationOptions options, IReadOnlyList<IReadOnlyList<int>> prompts, IReadOnlyCollection<int> stops, bool isArgMax, Action<int, int>? onToken)
+    private sealed class Choice(GenerationOptions options, IReadOnlyList<IReadOnlyList<int>> prompts, IReadOnlyCollection<int> stops, bool isArgMax,
+        Action<int, int>? onToken)
     {
         private readonly Sampler[] _samplers = [.. prompts.Select((prompt, row) => new Sampler(options, row, prompt))];
         private readonly List<int>[] _texts = [.. prompts.Select(_ => new List<int>())];

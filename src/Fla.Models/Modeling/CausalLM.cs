@@ -116,7 +116,7 @@ public sealed partial class CausalLM : Module
         var shifted = Losses.ShiftLabels(labels);
         var warp = Config.UseL2Warp ? L2WarpFactor : 0;
         return logits == null
-            ? Losses.CrossEntropy(Products.Linear(states, _head), shifted, new() { L2WarpFactor = warp })
+            ? FusedLinearLosses.CrossEntropy(states, shifted, _head, options: new() { L2WarpFactor = warp })
             : Losses.CrossEntropy(logits, shifted, new() { L2WarpFactor = warp, InplaceBackward = IsTraining && Config.FuseCrossEntropy });
     }
 

@@ -45,6 +45,16 @@ public sealed class PaceTests
     }
 
     [Test]
+    public void ResumedRunMeasuresItsOwnStepsOnly()
+    {
+        var pace = new Pace(Seconds(100), steps: 1000);
+        pace.Start(900);
+        pace.Measure(910, Seconds(5));
+        Assert.That(pace.SecondsPerStep, Is.EqualTo(0.5).Within(1e-9));
+        Assert.That(pace.Left, Is.EqualTo(Seconds(45)));
+    }
+
+    [Test]
     public void SkippedTimeIsNotCountedAsSteps()
     {
         var pace = new Pace(Seconds(100), steps: null);

@@ -38,11 +38,15 @@ public sealed record MixerCase(string Name, Func<ComputeDevice, DType, TokenMixe
         return mixer;
     }
 
-    private static MixerCase Gla(string name, GatedLinearAttentionOptions o) => new(name, (d, t) => new GatedLinearAttention(d, o with { HiddenSize = Hidden, NumHeads = 2 }, t));
+    private static MixerCase Gla(string name, GatedLinearAttentionOptions o) =>
+        new(name, (d, t) => new GatedLinearAttention(d, o with { HiddenSize = Hidden, NumHeads = 2 }, t));
 
-    private static MixerCase Retention(string name, MultiScaleRetentionOptions o) => new(name, (d, t) => new MultiScaleRetention(d, o with { HiddenSize = Hidden, NumHeads = 2 }, t));
+    private static MixerCase Retention(string name, MultiScaleRetentionOptions o) =>
+        new(name, (d, t) => new MultiScaleRetention(d, o with { HiddenSize = Hidden, NumHeads = 2 }, t));
 
-    private static MixerCase Simple(string name, SimpleGatedLinearAttentionOptions o) => new(name, (d, t) => new SimpleGatedLinearAttention(d, o with { HiddenSize = Hidden, NumHeads = 2 }, t));
+    private static MixerCase Simple(string name, SimpleGatedLinearAttentionOptions o) =>
+        new(name, (d, t) => new SimpleGatedLinearAttention(d, o with { HiddenSize = Hidden, NumHeads = 2 }, t));
 
-    private static MixerCase Linear(string name, LinearAttentionOptions o) => new(name, (d, t) => new LinearAttention(d, o with { HiddenSize = Hidden, NumHeads = 2 }, t), IsPackable: false);
+    private static MixerCase Linear(string name, LinearAttentionOptions o) =>
+        new(name, (d, t) => new LinearAttention(d, o with { HiddenSize = Hidden, NumHeads = 2 }, t), IsPackable: false);
 }
