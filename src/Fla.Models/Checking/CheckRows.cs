@@ -30,7 +30,8 @@ internal sealed class CheckRows
         for (var i = 0; i < _rows.Count; i++)
         {
             if (_rows[i] is not { Key: not "generated" } row || !(errors[row.Key] > 0)) continue;
-            _rows[i] = row with { Tolerance = row.Tolerance + errors[row.Key], Note = $"rounded weights alone: {errors[row.Key].ToString("E1", CultureInfo.InvariantCulture)}" };
+            var note = $"rounded weights alone: {errors[row.Key].ToString("E1", CultureInfo.InvariantCulture)}";
+            _rows[i] = row with { Tolerance = row.Tolerance + errors[row.Key], Note = note };
         }
     }
 

@@ -32,7 +32,10 @@ public static class CheckRunner
         using var scope = device.Scope();
         using var reference = new ReferenceCase(folder);
         var hasModel = File.Exists(Path.Combine(folder, ModelConfig.FileName));
-        if (!hasModel && !File.Exists(Path.Combine(folder, LayerFile.FileName))) throw new CheckException($"{folder} holds neither {ModelConfig.FileName} nor {LayerFile.FileName}");
+        if (!hasModel && !File.Exists(Path.Combine(folder, LayerFile.FileName)))
+        {
+            throw new CheckException($"{folder} holds neither {ModelConfig.FileName} nor {LayerFile.FileName}");
+        }
         var rows = new CheckRows();
         using Module subject = hasModel ? CausalLM.FromPretrained(folder, device, options.DType) : LayerFile.Load(folder, device, options.DType);
         Compare(subject, reference, options, rows);
