@@ -44,4 +44,20 @@ public sealed class FlaToolTests
         Assert.That(lines[^1], Does.StartWith("fla: "));
         Assert.That(error, Does.Not.Contain("   at "), "a stack trace");
     }
+
+    [Test]
+    public void TraceIsShownWhenAskedFor()
+    {
+        Environment.SetEnvironmentVariable("FLA_TRACE", "1");
+        try
+        {
+            var (status, _, error) = Tool.Run("check", "/no/such/folder");
+            Assert.That(status, Is.EqualTo(1));
+            Assert.That(error, Does.StartWith("fla: ").And.Contain("   at Fla."));
+        }
+        finally
+        {
+            Environment.SetEnvironmentVariable("FLA_TRACE", null);
+        }
+    }
 }

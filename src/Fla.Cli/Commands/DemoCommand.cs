@@ -106,12 +106,16 @@ internal static class DemoCommand
         };
     }
 
-    private static TrainerOptions Options(ParseResult parsed) => new()
+    private static TrainerOptions Options(ParseResult parsed)
     {
-        BatchSize = parsed.GetValue(BatchSize),
-        SequenceLength = parsed.GetValue(SequenceLength),
-        Schedule = new() { Peak = parsed.GetValue(LearningRate), Steps = parsed.GetValue(Steps) ?? 1000, MinRatio = 0.05, WarmupSteps = 1 },
-    };
+        var steps = parsed.GetValue(Steps) ?? 1;
+        return new()
+        {
+            BatchSize = parsed.GetValue(BatchSize),
+            SequenceLength = parsed.GetValue(SequenceLength),
+            Schedule = new() { Peak = parsed.GetValue(LearningRate), Steps = steps, MinRatio = 0.05, WarmupSteps = TrainingRun.Warmup(steps) },
+        };
+    }
 
     private static void Generate(Terminal terminal, ParseResult parsed, CausalLM model, TextTokenizer tokenizer, CancellationToken cancellation)
     {

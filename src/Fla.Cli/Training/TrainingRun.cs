@@ -42,6 +42,9 @@ internal sealed class TrainingRun(Trainer trainer, TextDataset train, IReadOnlyL
     /// <summary>Told of every held-out loss.</summary>
     public Action<long, double> OnHeldOut { get; init; } = (_, _) => { };
 
+    /// <summary>Steps of the warm-up in a run of so many.</summary>
+    public static long Warmup(long steps) => Math.Min(WarmupSteps, (long)(steps * WarmupShare));
+
     /// <summary>Trains.</summary>
     /// <param name="pace">How long.</param>
     /// <param name="report">Told where the run stands.</param>
@@ -109,7 +112,7 @@ internal sealed class TrainingRun(Trainer trainer, TextDataset train, IReadOnlyL
     private void Reschedule(long steps)
     {
         steps = Math.Max(steps, trainer.Step + 1);
-        trainer.Schedule = trainer.Schedule with { Steps = steps, WarmupSteps = Math.Min(WarmupSteps, (long)(steps * WarmupShare)) };
+        trainer.Schedule = trainer.Schedule with { Steps = steps, WarmupSteps = Warmup(steps) };
     }
 
     private TrainingStatus Status(Pace pace) => new(trainer.Step, pace.Steps, _steps.TakeLast(Smoothed).Average(step => step.Loss), _steps[^1].GradNorm,
