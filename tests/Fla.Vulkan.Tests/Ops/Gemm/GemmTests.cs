@@ -13,12 +13,17 @@ internal sealed class GemmTests(TestDevice device) : DeviceTests(device)
     private static readonly GemmRoute[] General = [GemmRoute.Tiles, GemmRoute.Direct];
 
     // m, n, k: whole tiles, ragged edges, odd sizes, single rows and columns, empty reductions.
-    private static readonly int[][] Sizes = [[64, 64, 64], [67, 93, 71], [130, 20, 36], [16, 48, 16], [1, 7, 130], [33, 1, 5], [5, 66, 33], [128, 128, 4], [3, 5, 0]];
+    private static readonly (DType, int, int, int)[] Sizes =
+    [
+        (DType.Float32, 64, 64, 64), (DType.Float32, 67, 93, 71), (DType.Float32, 130, 20, 36), (DType.Float32, 16, 48, 16), (DType.Float32, 1, 7, 130),
+        (DType.Float32, 33, 1, 5), (DType.Float32, 5, 66, 33), (DType.Float32, 128, 128, 4), (DType.Float32, 3, 5, 0),
+        (DType.Float16, 67, 93, 71), (DType.Float16, 80, 72, 64), (DType.Float16, 7, 66, 33), (DType.BFloat16, 67, 93, 71), (DType.BFloat16, 80, 72, 64), (DType.BFloat16, 7, 66, 33),
+    ];
 
     [Test]
-    public void EveryTransposition([ValueSource(nameof(Types))] DType type, [Values] bool transA, [Values] bool transB, [ValueSource(nameof(Sizes))] int[] size)
+    public void EveryTransposition([Values] bool transA, [Values] bool transB, [ValueSource(nameof(Sizes))] (DType Type, int M, int N, int K) size)
     {
-        var c = new Case(type, size[0], size[1], size[2]) { TransA = transA, TransB = transB };
+        var c = new Case(size.Type, size.M, size.N, size.K) { TransA = transA, TransB = transB };
         Check(c with { Route = GemmRoute.Tiles });
         if (c.K > 0 && (c.N >= 4 || transB)) Check(c with { Route = GemmRoute.Direct });
         if (c.M <= 8 && !transA && transB) Check(c with { Route = GemmRoute.Skinny });
