@@ -23,9 +23,10 @@
 //   }
 //
 // The verbs
-//   Tile(at, stride, transposed)       a tile in the pool, at and stride in quads; rows are tileStride(columns) apart (padded by 16 bytes)
+//   Tile(at, stride, transposed)       a tile in the pool, at and stride in quads, both even; rows are tileStride(columns) apart (padded by 16 bytes)
 //   T(tile)                            the same memory read as its transpose
-//   TILE_STAGE(tile, rows, cols, r, c, quad)   all invocations fill the tile; quad gives elements (r, c..c+3) as vec4 or loadQuad's bits
+//   TILE_STAGE(tile, rows, cols, r, c, quad)   all invocations fill the tile, cols a multiple of 8; quad, without side effects, gives
+//                                      elements (r, c..c+3) as vec4 or loadQuad's bits
 //   tilePut(tile, r, c, quad), tileGet(tile, r, c)      four elements of a row, c a multiple of 4
 //   tilePutFloat(i, x), tileGetFloat(i)    the pool as plain floats, when no tile needs the place
 //   Acc; accZero, accScale(acc, float), accAdd(acc, acc2)
@@ -67,7 +68,7 @@ layout(constant_id = 7) const bool TILE_CPU = false;       // lanes run down the
 #endif
 
 // A quad is four elements: two uints of 16-bit patterns for cooperative matrices, else a vec4. The pool of the former is made of uvec4, two
-// quads each: only of 16-byte elements do drivers know that a row is aligned enough for their fast loads (three times faster on Hopper).
+// quads each: only of 16-byte elements do drivers know that a row is aligned for 16-byte stores and matrix loads.
 #ifdef MM_coopmat
 #define TILE_K 64
 #define TILE_PAD 2
