@@ -84,7 +84,7 @@ internal static class DemoCommand
         var length = parsed.GetValue(SequenceLength);
         var seed = parsed.GetValue(Seed);
         var (train, heldOut) = TextDataset.Split(tokens, HeldOutBlockWindows * length, HeldOutShare, seed);
-        terminal.Note($"{files.Count} files, {train.Length / 1000.0:N0} kB to learn, {heldOut.Length / 1000.0:N0} kB held out");
+        terminal.Note($"{(files.Count == 1 ? "one file" : $"{files.Count} files")}, {train.Length / 1000.0:N0} kB to learn, {heldOut.Length / 1000.0:N0} kB held out");
         return (new(train, length, seed), [.. new TextDataset(heldOut, length).InOrder(HeldOutWindows)]);
     }
 

@@ -65,6 +65,7 @@ public sealed class TrainCommandTests
         Assert.That(new RunFolder(run).Steps, Is.EqualTo(new long[] { 2 }));
         var saved = JsonNode.Parse(File.ReadAllText(Path.Combine(run, "train.json")))!;
         Assert.That(((string?)saved["model"], (int)saved["steps"]!, (string?)saved["schedule"]), Is.EqualTo(("retnet", 2, "wsd")));
+        Assert.That(saved["type"], Is.Null);
         File.WriteAllText(file, """{ "leyers": 1 }""");
         Assert.That(Tool.Run("train", "--config", file, "--data", Text(), "--out", In("other")).Error, Does.Contain("leyers"));
     }
