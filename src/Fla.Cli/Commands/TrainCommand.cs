@@ -15,9 +15,20 @@ internal static class TrainCommand
 
     private static readonly List<(Option Option, Action<ParseResult, TrainSettings> Apply)> Flags = [];
 
-    private static readonly Option<string> Out = new("--out", "-o") { Description = "Folder of the run: checkpoints step-NNNNNN, train.json, metrics.jsonl, loss.png", HelpName = "DIR", Required = true };
-    private static readonly Option<bool> Resume = new("--resume") { Description = "Go on from the last checkpoint in the folder, with its train.json; the parameters become those of a run that never stopped" };
-    private static readonly Option<string?> ConfigFile = new("--config") { Description = "Settings from a file such as a run's train.json; flags come before it", HelpName = "FILE" };
+    private static readonly Option<string> Out = new("--out", "-o")
+    {
+        Description = "Folder of the run: checkpoints step-NNNNNN, train.json, metrics.jsonl, loss.png",
+        HelpName = "DIR", Required = true,
+    };
+    private static readonly Option<bool> Resume = new("--resume")
+    {
+        Description = "Go on from the last checkpoint in the folder, with its train.json; the parameters become those of a run that never stopped",
+    };
+    private static readonly Option<string?> ConfigFile = new("--config")
+    {
+        Description = "Settings from a file such as a run's train.json; flags come before it",
+        HelpName = "FILE",
+    };
 
     static TrainCommand()
     {
