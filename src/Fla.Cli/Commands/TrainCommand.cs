@@ -15,9 +15,20 @@ internal static class TrainCommand
 
     private static readonly List<(Option Option, Action<ParseResult, TrainSettings> Apply)> Flags = [];
 
-    private static readonly Option<string> Out = new("--out", "-o") { Description = "Folder of the run: checkpoints step-NNNNNN, train.json, metrics.jsonl, loss.png", HelpName = "DIR", Required = true };
-    private static readonly Option<bool> Resume = new("--resume") { Description = "Go on from the last checkpoint in the folder, with its train.json; the parameters become those of a run that never stopped" };
-    private static readonly Option<string?> ConfigFile = new("--config") { Description = "Settings from a file such as a run's train.json; flags come before it", HelpName = "FILE" };
+    private static readonly Option<string> Out = new("--out", "-o")
+    {
+        Description = "Folder of the run: checkpoints step-NNNNNN, train.json, metrics.jsonl, loss.png",
+        HelpName = "DIR", Required = true,
+    };
+    private static readonly Option<bool> Resume = new("--resume")
+    {
+        Description = "Go on from the last checkpoint in the folder, with its train.json; the parameters become those of a run that never stopped",
+    };
+    private static readonly Option<string?> ConfigFile = new("--config")
+    {
+        Description = "Settings from a file such as a run's train.json; flags come before it",
+        HelpName = "FILE",
+    };
 
     static TrainCommand()
     {
@@ -77,12 +88,12 @@ internal static class TrainCommand
         var (train, heldOut) = Text(terminal, settings, tokenizer);
 
         using var device = ComputeDevice.Create(FlaTool.DeviceOptions(parsed));
-        using var model = settings.Init == null ? CausalLM.Create(device, settings.ModelConfig(tokenizer), (ulong)settings.Seed, settings.Type)
-            : CausalLM.FromPretrained(settings.Init, device, settings.Type);
+        using var model = settings.Init == null ? CausalLM.Create(device, settings.ModelConfig(tokenizer), (ulong)settings.Seed, settings.FloatType())
+            : CausalLM.FromPretrained(settings.Init, device, settings.FloatType());
         using var trainer = new Trainer(model, settings.TrainerOptions());
         if (resume) trainer.Load(runs.PathOf(runs.Steps[^1]));
         settings.Save(runs.Folder);
-        terminal.Note($"{model.Config.ModelType}, {model.ParameterCount / 1e6:0.00} M parameters in {settings.Type.ShortName()} on {device.Name}; "
+        terminal.Note($"{model.Config.ModelType}, {model.ParameterCount / 1e6:0.00} M parameters in {settings.FloatType().ShortName()} on {device.Name}; "
             + $"{trainer.Options.TokensPerStep:N0} tokens a step{(resume ? $"; from step {trainer.Step}" : "")}");
 
         using var metrics = new MetricsFile(runs.Folder, trainer.Step);
@@ -121,7 +132,7 @@ internal static class TrainCommand
         var path = settings.Data ?? throw new TrainingException("there is no text to learn: name it with --data");
         string[] files = Directory.Exists(path) ? [.. Directory.EnumerateFiles(path, "*", SearchOption.AllDirectories).Order(StringComparer.Ordinal)] : [path];
         var tokens = SourceText.Tokens(files, tokenizer);
-        terminal.Note($"{files.Length} files, {tokens.Length:N0} tokens");
+        terminal.Note($"{tokens.Length:N0} tokens in {(files.Length == 1 ? "one file" : $"{files.Length} files")}");
         if (settings.HeldOut == 0) return (new(tokens, settings.SeqLen, settings.Seed), []);
         if (!(settings.HeldOut is > 0 and < 1)) throw new TrainingException($"--held-out is a share from 0 to below 1, not {settings.HeldOut}");
         var (train, heldOut) = TextDataset.Split(tokens, HeldOutBlockWindows * settings.SeqLen, settings.HeldOut, settings.Seed);

@@ -138,5 +138,6 @@ internal sealed class TrainSettings
     }
 
     /// <summary>The float type of parameters and activations.</summary>
-    public DType Type => DTypes.Parse(Dtype) is var type && type.IsFloat() ? type : throw new DTypeException($"models are trained in f32, f16 or bf16, not in {Dtype}");
+    public DType FloatType() => DTypes.Parse(Dtype) is var type && type.IsFloat()
+        ? type : throw new DTypeException($"models are trained in f32, f16 or bf16, not in {Dtype}");
 }

@@ -65,6 +65,7 @@ public sealed class TrainCommandTests
         Assert.That(new RunFolder(run).Steps, Is.EqualTo(new long[] { 2 }));
         var saved = JsonNode.Parse(File.ReadAllText(Path.Combine(run, "train.json")))!;
         Assert.That(((string?)saved["model"], (int)saved["steps"]!, (string?)saved["schedule"]), Is.EqualTo(("retnet", 2, "wsd")));
+        Assert.That(saved["type"], Is.Null);
         File.WriteAllText(file, """{ "leyers": 1 }""");
         Assert.That(Tool.Run("train", "--config", file, "--data", Text(), "--out", In("other")).Error, Does.Contain("leyers"));
     }
@@ -74,7 +75,8 @@ public sealed class TrainCommandTests
     {
         var data = In("text.jsonl");
         File.WriteAllLines(data, Enumerable.Range(0, 40).Select(i => new JsonObject { ["text"] = $"document {i} of some", ["id"] = i }.ToJsonString()));
-        Assert.That(Tool.Run("train", "--data", data, "--out", In("run"), "--steps", "1", "--hidden-size", "64", "--layers", "1", "--seq-len", "16", "--batch-size", "2", "--held-out", "0").Status, Is.Zero);
+        string[] small = ["--steps", "1", "--hidden-size", "64", "--layers", "1", "--seq-len", "16", "--batch-size", "2", "--held-out", "0"];
+        Assert.That(Tool.Run(["train", "--data", data, "--out", In("run"), .. small]).Status, Is.Zero);
         File.AppendAllText(data, "{\"txt\": 1}\n");
         Assert.That(Tool.Run("train", "--data", data, "--out", In("other")).Error, Does.Contain("line 41"));
     }
@@ -109,7 +111,11 @@ public sealed class TrainCommandTests
 
     private static Process Start(string[] arguments)
     {
-        var process = new Process { StartInfo = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "fla.dll"), .. arguments]) { RedirectStandardError = true, RedirectStandardOutput = true } };
+        var start = new ProcessStartInfo("dotnet", [Path.Combine(AppContext.BaseDirectory, "fla.dll"), .. arguments])
+        {
+            RedirectStandardError = true, RedirectStandardOutput = true,
+        };
+        var process = new Process { StartInfo = start };
         process.Start();
         process.OutputDataReceived += (_, _) => { };
         process.ErrorDataReceived += (_, _) => { };
