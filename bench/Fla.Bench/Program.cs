@@ -2,11 +2,8 @@ using Fla.Bench;
 using Fla.Vulkan;
 
 // Fla.Bench ops [NAME...] [--dtype bf16] [--shape B,T,H,D]... [--profile]      operators on the GPU, checked, then timed
-// Fla.Bench gemm [--dtype f16] [--shape M,N,K]...
-const string Usage = """
-    usage: Fla.Bench ops [NAME...] [--dtype f32|f16|bf16] [--shape B,T,H,D]... [--profile]
-           Fla.Bench gemm [--dtype f32|f16|bf16] [--shape M,N,K]...
-    """;
+// Fla.Bench gemm [--dtype bf16] [--route tiles|direct|skinny] [--peak TFLOPS]    products of matrices, likewise
+const string Usage = "usage: Fla.Bench ops [NAME...] [--dtype f32|f16|bf16] [--shape B,T,H,D]... [--profile]\n       Fla.Bench gemm [--dtype f32|f16|bf16] [--route tiles|direct|skinny] [--peak TFLOPS]";
 
 using var device = ComputeDevice.Create();
 switch (args.FirstOrDefault())

@@ -23,10 +23,12 @@
 //   }
 //
 // The verbs
-//   Tile(at, stride, transposed)       a tile in the pool, at and stride in quads; rows are tileStride(columns) apart (padded by 16 bytes)
+//   Tile(at, stride, transposed)       a tile in the pool, at and stride in quads, both even; rows are tileStride(columns) apart (padded by 16 bytes)
 //   T(tile)                            the same memory read as its transpose
-//   TILE_STAGE(tile, rows, cols, r, c, quad)   all invocations fill the tile; quad gives elements (r, c..c+3) as vec4 or loadQuad's bits
+//   TILE_STAGE(tile, rows, cols, r, c, quad)   all invocations fill the tile, cols a multiple of 8; quad, without side effects, gives
+//                                      elements (r, c..c+3) as vec4 or loadQuad's bits
 //   tilePut(tile, r, c, quad), tileGet(tile, r, c)      four elements of a row, c a multiple of 4
+//   tilePutFloat(i, x), tileGetFloat(i)    the pool as plain floats, when no tile needs the place
 //   Acc; accZero, accScale(acc, float), accAdd(acc, acc2)
 //   accScaleRows(acc, at), accScaleColumns(acc, at)     times tileVector[at + r], tileVector[at + c]
 //   mma(acc, a, b, k)                  acc += a·b, k a multiple of 16; rows and columns beyond the data must hold zeros or be ignored later
@@ -67,6 +69,7 @@ layout(constant_id = 7) const bool TILE_CPU = false;       // lanes run down the
 #ifndef TILE_ALIGNED
 #define TILE_ALIGNED true
 #endif
+// TILE_ROLLED: a kernel with many fragments a subgroup visits them in a loop.
 #ifndef TILE_WHOLE
 #define TILE_WHOLE false
 #endif
@@ -74,15 +77,14 @@ layout(constant_id = 7) const bool TILE_CPU = false;       // lanes run down the
 #define TILE_VECTOR 4
 #endif
 
-// A quad is four elements: 8 bytes of 16-bit patterns for cooperative matrices, else a vec4.
+// A quad is four elements: two uints of 16-bit patterns for cooperative matrices, else a vec4. The pool of the former is made of uvec4, two
+// quads each (an oct): only of 16-byte elements do drivers know that a row is aligned for 16-byte stores and matrix loads.
 #ifdef MM_coopmat
 #define TILE_K 64
 #define TILE_PAD 2
-#define TileQuad uvec2
 #else
 #define TILE_K 32
 #define TILE_PAD 1
-#define TileQuad vec4
 #endif
 #define tileStride(cols) ((cols) / 4 + TILE_PAD)
 #define tileQuads(rows, cols) ((rows) * tileStride(cols))
@@ -94,7 +96,6 @@ uint tileTrip(uint n) { return TILE_CPU ? n + (gl_NumWorkGroups.x >> 31) : n; }
 struct Tile { uint at; uint stride; bool transposed; };
 Tile T(Tile t) { return Tile(t.at, t.stride, !t.transposed); }
 
-// Cooperative matrices are loaded fast only from rows known to be 16 bytes aligned: their pool is of octs, two quads each.
 #ifdef MM_coopmat
 shared uvec4 tilePool[(TILE_QUADS + 1) / 2];
 #else
@@ -120,8 +121,13 @@ void tilePutAt(uint i, uvec2 bits) {
 uvec2 tileGetAt(uint i) { return (i & 1) == 0 ? tilePool[i >> 1].xy : tilePool[i >> 1].zw; }
 void tilePut(Tile t, uint r, uint c, vec4 x) { tilePutAt(t.at + r * t.stride + c / 4, tilePack(x)); }
 void tilePut(Tile t, uint r, uint c, uvec2 bits) { tilePutAt(t.at + r * t.stride + c / 4, bits); }
+void tilePutOctet(Tile t, uint r, uint c, uvec4 bits) { tilePool[(t.at + r * t.stride + c / 4) >> 1] = bits; }   // c a multiple of 8
+void tilePutFloat(uint i, float x) { tilePool[i / 4][i % 4] = floatBitsToUint(x); }
+float tileGetFloat(uint i) { return uintBitsToFloat(tilePool[i / 4][i % 4]); }
 vec4 tileGet(Tile t, uint r, uint c) { return unpack4(tileGetAt(t.at + r * t.stride + c / 4)); }
 #else
+void tilePutFloat(uint i, float x) { tilePool[i / 4][i % 4] = x; }
+float tileGetFloat(uint i) { return tilePool[i / 4][i % 4]; }
 void tilePut(Tile t, uint r, uint c, vec4 x) { tilePool[t.at + r * t.stride + c / 4] = x; }
 #ifndef T_f32
 void tilePut(Tile t, uint r, uint c, uvec2 bits) { tilePool[t.at + r * t.stride + c / 4] = unpack4(bits); }
@@ -197,7 +203,7 @@ void storeTail4F(F32Buf p, uint i, int left, vec4 x) {
     }
 }
 
-// All of 0..total-1 dealt over the workgroup, in a loop whose trips are known.
+// All of 0..total-1 dealt over the workgroup. (Loops that begin at the invocation's number have no constant trip count, and drivers do not unroll them.)
 #define TILE_DEAL(i, total) \
     [[unroll]] for (uint tileJ = 0, i = gl_LocalInvocationIndex; tileJ < tileTrip(total); tileJ += gl_WorkGroupSize.x, i += gl_WorkGroupSize.x) \
         if ((total) % gl_WorkGroupSize.x == 0 || i < (total))

@@ -87,24 +87,47 @@ void tileSync() { controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageS
             statements \
         }
 
+// Fragments visited in a loop are picked by comparing their number: an array of matrices under a variable index would live in memory, not in
+// registers, for the whole of the kernel.
+#ifdef TILE_ROLLED
+FragC accFragment(Acc acc, uint at) {
+    FragC f;
+    ACC_FRAGMENTS(i) if (i == at) f = acc.f[i];
+    return f;
+}
+
+void accReplace(inout Acc acc, uint at, FragC f) {
+    ACC_FRAGMENTS(i) if (i == at) acc.f[i] = f;
+}
+#define ACC_VISIT(i) [[dont_unroll]] for (uint i = 0; i < PER_M * PER_N; i++)
+#else
+#define accFragment(acc, at) acc.f[at]
+#define accReplace(acc, at, fragment) acc.f[at] = fragment
+#define ACC_VISIT(i) ACC_FRAGMENTS(i)
+#endif
+
 #define ACC_EACH(acc, r, c, x, statements) if (accActive()) { \
-    ACC_FRAGMENTS(tileF) { \
-        accToScratch(acc.f[tileF]); \
+    ACC_VISIT(tileF) { \
+        accToScratch(accFragment(acc, tileF)); \
         ACC_RUNS(4, r, c, vec4 x = tileScratch[tileS]; statements) \
         tileSync(); \
     } }
 
 #define ACC_SET(acc, r, c, expr) if (accActive()) { \
-    ACC_FRAGMENTS(tileF) { \
+    ACC_VISIT(tileF) { \
         ACC_RUNS(4, r, c, tileScratch[tileS] = expr;) \
-        accFromScratch(acc.f[tileF]); \
+        FragC tileFC; \
+        accFromScratch(tileFC); \
+        accReplace(acc, tileF, tileFC); \
     } }
 
 #define ACC_MAP(acc, r, c, x, expr) if (accActive()) { \
-    ACC_FRAGMENTS(tileF) { \
-        accToScratch(acc.f[tileF]); \
+    ACC_VISIT(tileF) { \
+        accToScratch(accFragment(acc, tileF)); \
         ACC_RUNS(4, r, c, vec4 x = tileScratch[tileS]; tileScratch[tileS] = expr;) \
-        accFromScratch(acc.f[tileF]); \
+        FragC tileFC; \
+        accFromScratch(tileFC); \
+        accReplace(acc, tileF, tileFC); \
     } }
 
 // Eight columns at a time: statements see tileLow and tileHigh, expr of (r, c..c+3) and (r, c+4..c+7) in the storage type.

@@ -30,9 +30,9 @@ void main() {
     vec4 z = vec4(0);
     if (!isNull(args.z)) {
         if (args.wide == 2 && wide) z = load4Any(args.z, args.zType, i % args.period);
-        else for (uint k = 0; k < 4 && i + k < args.n; ++k) z[k] = loadAny(args.z, args.zType, spread(i + k, args.inner, args.period));
+        else [[unroll]] for (uint k = 0; k < 4; ++k) if (i + k < args.n) z[k] = loadAny(args.z, args.zType, spread(i + k, args.inner, args.period));
     }
     vec4 y;
-    for (uint k = 0; k < 4; ++k) y[k] = apply(OP, x[k], z[k], args.a, args.b);
+    [[unroll]] for (uint k = 0; k < 4; ++k) y[k] = apply(OP, x[k], z[k], args.a, args.b);
     storeRowT(args.y, i, args.n, wide, y);
 }

@@ -34,10 +34,10 @@ void main() {
     vec4 z = vec4(0);
     if (!isNull(args.z)) {
         if (args.wide == 2 && wide) z = load4Any(args.z, args.zType, i % args.period);
-        else for (uint k = 0; k < 4 && i + k < args.n; ++k) z[k] = loadAny(args.z, args.zType, spread(i + k, args.inner, args.period));
+        else [[unroll]] for (uint k = 0; k < 4; ++k) if (i + k < args.n) z[k] = loadAny(args.z, args.zType, spread(i + k, args.inner, args.period));
     }
     vec4 dx, dz;
-    for (uint k = 0; k < 4; ++k) {
+    [[unroll]] for (uint k = 0; k < 4; ++k) {
         vec2 d = dy[k] * slopes(OP, x[k], z[k], args.a, args.b);
         dx[k] = d.x;
         dz[k] = d.y;

@@ -157,11 +157,11 @@ void main() {
     if (isNull(args.dots)) return;
     TBuf rowsE = atT(args.e, token * Q);
     [[unroll]] for (uint t = 0; t < TILES; t++) {
-        ACC_EACH(acc[t], r, c, x, floatPut(r * 16 + c / 4, dot(widen(rowQuad(rowsE, r, q0 + 64 * t + c, Q, H * Q, count)), x));)
+        ACC_EACH(acc[t], r, c, x, tilePutFloat(r * 16 + c / 4, dot(widen(rowQuad(rowsE, r, q0 + 64 * t + c, Q, H * Q, count)), x));)
         barrier();
         if (lane < count && q0 + 64 * t < Q) {
             float sum = 0;
-            for (uint i = 0; i < 16; i++) sum += floatGet(lane * 16 + i);
+            for (uint i = 0; i < 16; i++) sum += tileGetFloat(lane * 16 + i);
             atF(args.dots, uint64_t(tile0 + t) * (isNull(args.packed) ? args.N * args.T : args.T) * H).v[(chunk.tokens.first + lane) * H + head] = sum;
         }
         barrier();

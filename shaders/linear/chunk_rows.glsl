@@ -10,12 +10,3 @@ vec4 maskedScores(uint i, uint j, vec4 x, uint count, bool reverse, float scale)
     }
     return y;
 }
-
-// An fp32 number kept in a quad of the pool.
-#ifdef MM_coopmat
-#define floatPut(i, x) tilePutAt(i, uvec2(floatBitsToUint(x), 0))
-#define floatGet(i) uintBitsToFloat(tileGetAt(i).x)
-#else
-#define floatPut(i, x) tilePool[i] = vec4(x, 0, 0, 0)
-#define floatGet(i) tilePool[i].x
-#endif

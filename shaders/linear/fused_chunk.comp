@@ -107,11 +107,11 @@ void main() {
         TBuf o = atT(args.o, token * Q), rowsE = atT(args.e, token * Q);
         ACC_STORE(acc, o, r, c, r * H * Q + q0 + c, (r < count ? int(Q) - int(q0 + c) : 0), x, x)
         if (!isNull(args.dots)) {
-            ACC_EACH(acc, r, c, x, floatPut(r * 16 + c / 4, dot(widen(rowQuad(rowsE, r, q0 + c, Q, H * Q, count)), x));)
+            ACC_EACH(acc, r, c, x, tilePutFloat(r * 16 + c / 4, dot(widen(rowQuad(rowsE, r, q0 + c, Q, H * Q, count)), x));)
             barrier();
             if (lane < count) {
                 float sum = 0;
-                for (uint j = 0; j < 16; j++) sum += floatGet(lane * 16 + j);
+                for (uint j = 0; j < 16; j++) sum += tileGetFloat(lane * 16 + j);
                 atF(args.dots, (uint64_t(gl_WorkGroupID.x) * args.tokens + start) * H).v[lane * H + head] = sum;
             }
             barrier();

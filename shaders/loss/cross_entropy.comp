@@ -4,7 +4,7 @@
 #include "common/dtype.glsl"
 #include "common/anytype.glsl"
 #include "common/lanes.glsl"
-// Cross entropy of logits [rows, width] against labels [rows], one workgroup a row. With x = scale·logits, then x = cap·tanh(x/cap) if cap > 0,
+// Cross entropy of logits [rows, width] against labels [rows], `lanes` invocations a row. With x = scale·logits, then x = cap·tanh(x/cap) if cap > 0,
 // lse = ln Σ e^x, z = square·lse², ε = smoothing:
 //   loss = lse - (1-ε) x_y - ε·mean(x) + z;     rows with the label `ignored` give 0;  a label outside [0, width) has no x_y
 //   dlogits = up·scale·(e^(x-lse) (1 + 2 square·lse) - ε/width - (1-ε)[y]) (1 - tanh²),  + given·warp·max(logits) at the first largest logit (l2warp)
@@ -20,6 +20,7 @@ layout(push_constant, scalar) uniform Args {
     F32Buf divisor;     // null or [1]
     uint rows;
     uint width;
+    uint lanes;
     uint labelType;
     int ignored;
     uint upstreamStride;    // 0 or 1
@@ -35,7 +36,7 @@ layout(push_constant, scalar) uniform Args {
 layout(local_size_x_id = 0) in;
 
 const float LOWEST = -3.4028235e38;
-shared uint firstLargest[256];     // of each subgroup
+shared uint firsts[256];    // of each subgroup
 
 float tanhOf(float x) { return abs(x) < 0.02 ? x * (1.0 - x * x / 3.0) : 1.0 - 2.0 / (exp(2.0 * x) + 1.0); }
 float value(float logit) {
@@ -43,10 +44,27 @@ float value(float logit) {
     return args.cap > 0 ? args.cap * tanhOf(x / args.cap) : x;
 }
 
+// The least of a segment's indices, as laneSum adds.
+uint laneFirst(uint at) {
+    if (args.lanes <= gl_SubgroupSize) {
+        for (uint o = args.lanes / 2; o > 0; o /= 2) at = min(at, subgroupShuffleXor(at, o));
+        return at;
+    }
+    at = subgroupMin(at);
+    if (gl_SubgroupInvocationID == 0) firsts[gl_SubgroupID] = at;
+    barrier();
+    uint n = args.lanes / gl_SubgroupSize;
+    for (uint g = 0; g < n; ++g) at = min(at, firsts[gl_SubgroupID / n * n + g]);
+    return at;
+}
+
 void main() {
-    uint row = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
-    if (row >= args.rows) return;
-    uint width = args.width, lane = laneSlot(), step_ = gl_WorkGroupSize.x * 4;
+    uint group = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
+    uint place = group * (gl_WorkGroupSize.x / args.lanes) + laneSlot() / args.lanes;
+    bool isRow = place < args.rows;
+    uint row = isRow ? place : 0;
+    uint width = args.width, lane = laneSlot() % args.lanes, step_ = args.lanes * 4;
+    uint end = isRow ? width : 0;
     bool wide = args.wide != 0;
     TBuf logits = atT(args.logits, uint64_t(row) * width);
     int label = loadIndex(args.labels, args.labelType, row);
@@ -58,9 +76,9 @@ void main() {
     float top = LOWEST, sum = 0, total = 0, largest = LOWEST;
     uint largestAt = 0xffffffffu;
     bool isKnown = args.lseGiven != 0;
-    for (uint i = isKnown && args.warp == 0 ? width : lane * 4; i < width; i += step_) {
+    for (uint i = isKnown && args.warp == 0 ? end : lane * 4; i < end; i += step_) {
         vec4 l = rowT(logits, i, width, wide);
-        for (uint k = 0; k < 4 && i + k < width; ++k) {
+        [[unroll]] for (uint k = 0; k < 4; ++k) if (i + k < width) {
             float x = value(l[k]);
             if (x > top) { sum *= exp(top - x); top = x; }
             sum += exp(x - top);
@@ -68,25 +86,20 @@ void main() {
             if (l[k] > largest) { largest = l[k]; largestAt = i + k; }
         }
     }
-    float rowTop = laneMax(top, gl_WorkGroupSize.x);
-    sum = laneSum(sum * exp(top - rowTop), gl_WorkGroupSize.x);
-    total = laneSum(total, gl_WorkGroupSize.x);
+    float rowTop = laneMax(top, args.lanes);
+    sum = laneSum(sum * exp(top - rowTop), args.lanes);
+    total = laneSum(total, args.lanes);
     float lse = rowTop + log(sum);
     float known = scalarOr(args.lse, row, lse, uint64_t(args.labels));
     if (isKnown) lse = known;
     float z = args.square * lse * lse;
     if (args.warp != 0) {
-        float rowLargest = laneMax(largest, gl_WorkGroupSize.x);
-        // The least index among the largest.
-        uint at = subgroupMin(largest == rowLargest ? largestAt : 0xffffffffu);
-        if (gl_SubgroupInvocationID == 0) firstLargest[gl_SubgroupID] = at;
-        barrier();
-        for (uint g = 0; g < gl_NumSubgroups; ++g) at = min(at, firstLargest[g]);
+        float rowLargest = laneMax(largest, args.lanes);
+        largestAt = laneFirst(largest == rowLargest ? largestAt : 0xffffffffu);
         largest = rowLargest;
-        largestAt = at;
     }
     bool hasLabel = label >= 0 && uint(label) < width;
-    if (lane == 0) {
+    if (lane == 0 && isRow) {
         float loss = lse - args.smoothing * total / float(width) + z;
         if (hasLabel) loss -= (1.0 - args.smoothing) * value(loadT(logits, uint(label)));
         if (!isNull(args.loss)) args.loss.v[row] = isIgnored ? 0.0 : loss;
@@ -99,10 +112,10 @@ void main() {
     TBuf dlogits = atT(args.dlogits, uint64_t(row) * width);
     float p1 = 1.0 + 2.0 * args.square * lse;
     float even = args.smoothing / float(width);
-    for (uint i = lane * 4; i < width; i += step_) {
+    for (uint i = lane * 4; i < end; i += step_) {
         vec4 l = rowT(logits, i, width, wide);
         vec4 d = vec4(0);
-        for (uint k = 0; k < 4 && i + k < width; ++k) {
+        [[unroll]] for (uint k = 0; k < 4; ++k) if (i + k < width) {
             if (!isIgnored) {
                 float x = value(l[k]);
                 float g = exp(x - lse) * p1 - even - (i + k == uint(label) ? 1.0 - args.smoothing : 0.0);

@@ -37,7 +37,7 @@ void main() {
     if (!isBackward && args.bySum == 0) {
         for (uint i = lane * 4; i < end; i += args.lanes * 4) {
             vec4 v = rowT(x, i, width, wide);
-            for (uint k = 0; k < 4 && i + k < width; ++k) top = max(top, v[k]);
+            [[unroll]] for (uint k = 0; k < 4; ++k) if (i + k < width) top = max(top, v[k]);
         }
         top = laneMax(top, args.lanes);
     }
@@ -46,7 +46,7 @@ void main() {
         vec4 v = rowT(x, i, width, wide);
         if (isBackward) product += dot(v, rowT(dy, i, width, wide));
         if (args.bySum != 0) sum += dot(v, vec4(1));
-        else if (!isBackward) for (uint k = 0; k < 4 && i + k < width; ++k) sum += exp(v[k] - top);
+        else if (!isBackward) [[unroll]] for (uint k = 0; k < 4; ++k) if (i + k < width) sum += exp(v[k] - top);
     }
     sum = laneSum(sum, args.lanes) + (args.bySum != 0 ? args.eps : 0.0);
     product = laneSum(product, args.lanes);

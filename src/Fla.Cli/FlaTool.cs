@@ -10,6 +10,9 @@ namespace Fla.Cli;
 /// <summary>The fla command: parses, runs one command, and turns errors into one line and an exit status.</summary>
 internal static class FlaTool
 {
+    private static readonly Func<Terminal, Command>[] Commands =
+        [DemoCommand.Create, TrainCommand.Create, GenerateCommand.Create, CheckCommand.Create, InfoCommand.Create, ShadersCommand.Create];
+
     private const int Failed = 1;
     private const int Interrupted = 130;
 
@@ -27,9 +30,8 @@ internal static class FlaTool
     /// <returns>0, 1 after an error, 130 after Ctrl-C.</returns>
     public static int Run(string[] args, Terminal terminal)
     {
-        var root = new RootCommand("Linear attention on any Vulkan device: information, a demo, checks of checkpoints, generation.") { DeviceOption };
-        foreach (var command in new[] { DemoCommand.Create(terminal), InfoCommand.Create(terminal), CheckCommand.Create(terminal), GenerateCommand.Create(terminal) }) root.Add(command);
-        root.Add(ShadersCommand.Create(terminal));
+        var root = new RootCommand("Linear attention on any Vulkan device: information, a demo, checks of checkpoints, training, generation.") { DeviceOption };
+        foreach (var create in Commands) root.Add(create(terminal));
         var parsed = root.Parse(args);
         var configuration = new InvocationConfiguration
         {
@@ -47,9 +49,10 @@ internal static class FlaTool
             terminal.Fail("interrupted");
             return Interrupted;
         }
-        catch (Exception error) when (IsExpected(error) && !WantsTrace)
+        catch (Exception error)
         {
             terminal.Fail(error.Message);
+            if (!IsExpected(error) || Environment.GetEnvironmentVariable("FLA_TRACE") == "1") terminal.Note(error.ToString());
             return Failed;
         }
     }
@@ -74,8 +77,6 @@ internal static class FlaTool
         var options = Vulkan.DeviceOptions.FromEnvironment();
         return parsed.GetValue(DeviceOption) is { } select ? options with { Select = select } : options;
     }
-
-    private static bool WantsTrace => Environment.GetEnvironmentVariable("FLA_TRACE") == "1";
 
     /// <summary>What a user can cause; anything else is a defect and keeps its stack trace.</summary>
     private static bool IsExpected(Exception error) => error is FlaException or ConfigException or TokenizerException or IOException or UnauthorizedAccessException;

@@ -2,7 +2,10 @@ using Fla.Vulkan;
 
 namespace Fla.Layers;
 
-/// <summary>What one token mixer remembers of the tokens it has seen. Its tensors keep their place from one call to the next, so that a captured step can be replayed.</summary>
+/// <summary>
+/// What one token mixer remembers of the tokens it has seen. Its tensors keep their place from one call to the next, so that a captured step can be
+/// replayed.
+/// </summary>
 public sealed class LayerCache : IDisposable
 {
     private readonly Dictionary<string, Tensor> _slots = [];

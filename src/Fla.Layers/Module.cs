@@ -101,13 +101,21 @@ public abstract class Module(ComputeDevice device, DType dtype) : IDisposable
         foreach (var (name, child) in _children) child.Initialize(initializer, $"{prefix}{name}.");
     }
 
-    /// <summary>Makes a parameter of unspecified content.</summary>
+    /// <summary>Makes a parameter of unspecified content. When that fails, what this module holds already is given back.</summary>
     protected Tensor AddParameter(string name, params ReadOnlySpan<int> shape)
     {
-        var tensor = Tensor.Empty(Device, DType, shape).Own();
-        tensor.RequiresGrad = true;
-        _parameters.Add((name, tensor));
-        return tensor;
+        try
+        {
+            var tensor = Tensor.Empty(Device, DType, shape).Own();
+            tensor.RequiresGrad = true;
+            _parameters.Add((name, tensor));
+            return tensor;
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     /// <summary>Gives a parameter of a module below a second name in the state dict.</summary>
@@ -117,12 +125,22 @@ public abstract class Module(ComputeDevice device, DType dtype) : IDisposable
         return parameter;
     }
 
-    /// <summary>Registers a child; null, for an optional one, is passed through.</summary>
-    protected T AddModule<T>(string name, T module)
-        where T : Module?
+    /// <summary>Makes a child. When that fails, what this module holds already is given back.</summary>
+    protected T AddModule<T>(string name, Func<T> create)
+        where T : Module
     {
-        if (module is { } present) _children.Add((name, present));
-        return module;
+        ArgumentNullException.ThrowIfNull(create);
+        try
+        {
+            var module = create();
+            _children.Add((name, module));
+            return module;
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
     }
 
     private void Initialize(Initializer initializer, string prefix)

@@ -18,18 +18,58 @@ internal static class DemoCommand
     private const double HeldOutShare = 0.05;
     private const int HeldOutBlockWindows = 4;
 
-    private static readonly Option<string?> Data = new("--data") { Description = "Text file to learn (default: this project's documentation and sources)", HelpName = "FILE" };
-    private static readonly Option<string?> Out = new("--out", "-o") { Description = "Folder for the checkpoint and the plot (default: artifacts/demo in the repository, else fla-demo)", HelpName = "DIR" };
-    private static readonly Option<double> Minutes = new("--minutes") { Description = "Time to train; the number of steps follows from the speed", DefaultValueFactory = _ => 3.5, HelpName = "M" };
+    private static readonly Option<string?> Data = new("--data")
+    {
+        Description = "Text file to learn (default: this project's documentation and sources)",
+        HelpName = "FILE",
+    };
+    private static readonly Option<string?> Out = new("--out", "-o")
+    {
+        Description = "Folder for the checkpoint and the plot (default: artifacts/demo in the repository, else fla-demo)",
+        HelpName = "DIR",
+    };
+    private static readonly Option<double> Minutes = new("--minutes")
+    {
+        Description = "Time to train; the number of steps follows from the speed",
+        DefaultValueFactory = _ => 3.5, HelpName = "M",
+    };
     private static readonly Option<long?> Steps = new("--steps") { Description = "Steps to train, whatever time they take", HelpName = "N" };
-    private static readonly Option<long> Seed = new("--seed") { Description = "Seed of weights, batches and generated text", DefaultValueFactory = _ => 0, HelpName = "S" };
-    private static readonly Option<int> HiddenSize = new("--hidden-size") { Description = "Width of the model, a multiple of 64", DefaultValueFactory = _ => 128, HelpName = "D" };
+    private static readonly Option<long> Seed = new("--seed")
+    {
+        Description = "Seed of weights, batches and generated text",
+        DefaultValueFactory = _ => 0, HelpName = "S",
+    };
+    private static readonly Option<int> HiddenSize = new("--hidden-size")
+    {
+        Description = "Width of the model, a multiple of 64",
+        DefaultValueFactory = _ => 128, HelpName = "D",
+    };
     private static readonly Option<int> Layers = new("--layers") { Description = "Blocks", DefaultValueFactory = _ => 3, HelpName = "L" };
-    private static readonly Option<int> BatchSize = new("--batch-size") { Description = "Windows in a step", DefaultValueFactory = _ => 8, HelpName = "B" };
-    private static readonly Option<int> SequenceLength = new("--seq-len") { Description = "Bytes in a window", DefaultValueFactory = _ => 128, HelpName = "T" };
-    private static readonly Option<double> LearningRate = new("--lr") { Description = "Highest learning rate", DefaultValueFactory = _ => 4e-3, HelpName = "LR" };
-    private static readonly Option<string> Prompt = new("--prompt", "-p") { Description = "What the trained model continues", DefaultValueFactory = _ => "/// <summary>", HelpName = "TEXT" };
-    private static readonly Option<int> MaxNewTokens = new("--max-new-tokens", "-n") { Description = "Bytes to generate", DefaultValueFactory = _ => 400, HelpName = "N" };
+    private static readonly Option<int> BatchSize = new("--batch-size")
+    {
+        Description = "Windows in a step",
+        DefaultValueFactory = _ => 8, HelpName = "B",
+    };
+    private static readonly Option<int> SequenceLength = new("--seq-len")
+    {
+        Description = "Bytes in a window",
+        DefaultValueFactory = _ => 128, HelpName = "T",
+    };
+    private static readonly Option<double> LearningRate = new("--lr")
+    {
+        Description = "Highest learning rate",
+        DefaultValueFactory = _ => 4e-3, HelpName = "LR",
+    };
+    private static readonly Option<string> Prompt = new("--prompt", "-p")
+    {
+        Description = "What the trained model continues",
+        DefaultValueFactory = _ => "/// <summary>", HelpName = "TEXT",
+    };
+    private static readonly Option<int> MaxNewTokens = new("--max-new-tokens", "-n")
+    {
+        Description = "Bytes to generate",
+        DefaultValueFactory = _ => 400, HelpName = "N",
+    };
 
     public static Command Create(Terminal terminal)
     {
@@ -84,7 +124,7 @@ internal static class DemoCommand
         var length = parsed.GetValue(SequenceLength);
         var seed = parsed.GetValue(Seed);
         var (train, heldOut) = TextDataset.Split(tokens, HeldOutBlockWindows * length, HeldOutShare, seed);
-        terminal.Note($"{files.Count} files, {train.Length / 1000.0:N0} kB to learn, {heldOut.Length / 1000.0:N0} kB held out");
+        terminal.Note($"{(files.Count == 1 ? "one file" : $"{files.Count} files")}, {train.Length / 1000.0:N0} kB to learn, {heldOut.Length / 1000.0:N0} kB held out");
         return (new(train, length, seed), [.. new TextDataset(heldOut, length).InOrder(HeldOutWindows)]);
     }
 
@@ -106,12 +146,16 @@ internal static class DemoCommand
         };
     }
 
-    private static TrainerOptions Options(ParseResult parsed) => new()
+    private static TrainerOptions Options(ParseResult parsed)
     {
-        BatchSize = parsed.GetValue(BatchSize),
-        SequenceLength = parsed.GetValue(SequenceLength),
-        Schedule = new() { Peak = parsed.GetValue(LearningRate), Steps = parsed.GetValue(Steps) ?? 1000, MinRatio = 0.05, WarmupSteps = 1 },
-    };
+        var steps = parsed.GetValue(Steps) ?? 1;
+        return new()
+        {
+            BatchSize = parsed.GetValue(BatchSize),
+            SequenceLength = parsed.GetValue(SequenceLength),
+            Schedule = new() { Peak = parsed.GetValue(LearningRate), Steps = steps, MinRatio = 0.05, WarmupSteps = TrainingRun.Warmup(steps) },
+        };
+    }
 
     private static void Generate(Terminal terminal, ParseResult parsed, CausalLM model, TextTokenizer tokenizer, CancellationToken cancellation)
     {

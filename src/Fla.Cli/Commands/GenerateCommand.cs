@@ -11,16 +11,44 @@ namespace Fla.Cli.Commands;
 internal static class GenerateCommand
 {
     private static readonly Argument<string> Folder = ModelOptions.Folder("Model folder: config.json, model.safetensors or shards, tokenizer.json if it has one");
-    private static readonly Option<string[]> Prompts = new("--prompt", "-p") { Description = "Text to continue; several make a batch (default: the empty text)", HelpName = "TEXT" };
-    private static readonly Option<string[]> PromptIds = new("--prompt-ids") { Description = "Token ids to continue, such as \"5 17 3\", instead of text; new ids are printed", HelpName = "IDS" };
-    private static readonly Option<int> MaxNewTokens = new("--max-new-tokens", "-n") { Description = "At most so many new tokens", DefaultValueFactory = _ => 128, HelpName = "N" };
+    private static readonly Option<string[]> Prompts = new("--prompt", "-p")
+    {
+        Description = "Text to continue; several make a batch (default: the empty text)",
+        HelpName = "TEXT",
+    };
+    private static readonly Option<string[]> PromptIds = new("--prompt-ids")
+    {
+        Description = "Token ids to continue, such as \"5 17 3\", instead of text; new ids are printed",
+        HelpName = "IDS",
+    };
+    private static readonly Option<int> MaxNewTokens = new("--max-new-tokens", "-n")
+    {
+        Description = "At most so many new tokens",
+        DefaultValueFactory = _ => 128, HelpName = "N",
+    };
     private static readonly Option<bool> Greedy = new("--greedy") { Description = "Take the likeliest token instead of drawing" };
-    private static readonly Option<double> Temperature = new("--temperature") { Description = "Divisor of the logits", DefaultValueFactory = _ => 0.8, HelpName = "X" };
+    private static readonly Option<double> Temperature = new("--temperature")
+    {
+        Description = "Divisor of the logits",
+        DefaultValueFactory = _ => 0.8, HelpName = "X",
+    };
     private static readonly Option<int?> TopK = new("--top-k") { Description = "Draw from the K likeliest tokens only", HelpName = "K" };
-    private static readonly Option<double> TopP = new("--top-p") { Description = "Draw from the likeliest tokens that together have probability P", DefaultValueFactory = _ => 0.95, HelpName = "P" };
-    private static readonly Option<double> RepetitionPenalty = new("--repetition-penalty") { Description = "Above 1 makes tokens of the text so far less likely", DefaultValueFactory = _ => 1, HelpName = "X" };
+    private static readonly Option<double> TopP = new("--top-p")
+    {
+        Description = "Draw from the likeliest tokens that together have probability P",
+        DefaultValueFactory = _ => 0.95, HelpName = "P",
+    };
+    private static readonly Option<double> RepetitionPenalty = new("--repetition-penalty")
+    {
+        Description = "Above 1 makes tokens of the text so far less likely",
+        DefaultValueFactory = _ => 1, HelpName = "X",
+    };
     private static readonly Option<ulong> Seed = new("--seed") { Description = "Seed of the draws", DefaultValueFactory = _ => 0, HelpName = "S" };
-    private static readonly Option<string[]> Stop = new("--stop") { Description = "Text of one token that ends a text, besides the model's own", HelpName = "TEXT" };
+    private static readonly Option<string[]> Stop = new("--stop")
+    {
+        Description = "Text of one token that ends a text, besides the model's own",
+        HelpName = "TEXT",
+    };
     private static readonly Option<DType?> Type = ModelOptions.Type("Float type of weights and activations (default: the checkpoint's)");
 
     public static Command Create(Terminal terminal)
@@ -45,7 +73,8 @@ internal static class GenerateCommand
         using var model = CausalLM.FromPretrained(folder, device, parsed.GetValue(Type));
         if (tokenizer is ByteTokenizer && model.Config.VocabSize < tokenizer.VocabSize)
         {
-            throw new GenerationException($"{folder} has no tokenizer.json, and bytes need a vocabulary of {tokenizer.VocabSize} where the model has {model.Config.VocabSize}: give --prompt-ids");
+            throw new GenerationException(
+                $"{folder} has no tokenizer.json, and bytes need a vocabulary of {tokenizer.VocabSize} where the model has {model.Config.VocabSize}: give --prompt-ids");
         }
         var texts = parsed.GetValue(Prompts) is { Length: > 0 } given ? given : [""];
         var prompts = tokenizer == null ? parsed.GetValue(PromptIds)!.Select(ParseIds).ToArray() : texts.Select(t => tokenizer.Encode(t)).ToArray();

@@ -55,7 +55,8 @@ internal static class InfoCommand
                 d.Usable ? "yes" : "lacks " + string.Join(", ", d.Missing));
         }
         terminal.Out.Write(table);
-        if (chosen != null) terminal.Say($"* is used: {(chosen.Options.Select == "" ? "the first usable in the order discrete, integrated, virtual, CPU" : $"selected by '{chosen.Options.Select}'")}");
+        var choice = chosen?.Options.Select is { Length: > 0 } select ? $"selected by '{select}'" : "the first usable in the order discrete, integrated, virtual, CPU";
+        if (chosen != null) terminal.Say($"* is used: {choice}");
         terminal.Say();
     }
 

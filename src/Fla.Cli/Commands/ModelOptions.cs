@@ -20,15 +20,16 @@ internal static class ModelOptions
             CustomParser = result =>
             {
                 var name = result.Tokens[0].Value;
-                DType? type = name switch
+                try
                 {
-                    "f32" or "float32" => DType.Float32,
-                    "f16" or "float16" => DType.Float16,
-                    "bf16" or "bfloat16" => DType.BFloat16,
-                    _ => null,
-                };
-                if (type == null) result.AddError($"--dtype is f32, f16 or bf16, not '{name}'");
-                return type;
+                    if (DTypes.Parse(name) is var type && type.IsFloat()) return type;
+                }
+                catch (DTypeException)
+                {
+                    // The message below says it.
+                }
+                result.AddError($"--dtype is f32, f16 or bf16, not '{name}'");
+                return null;
             },
         };
         return option;

@@ -14,13 +14,19 @@ internal sealed class Pace(TimeSpan budget, long? steps)
     /// <summary>Steps of the whole run, as far as is known; 0 before the first measurement.</summary>
     public long Steps { get; private set; } = steps ?? 0;
 
+    /// <summary>True when the number of steps was given.</summary>
+    public bool IsFixed => steps != null;
+
     /// <summary>Seconds that a step takes now.</summary>
     public double SecondsPerStep => _secondsPerStep;
 
     /// <summary>Time that the steps left will take.</summary>
     public TimeSpan Left { get; private set; }
 
-    /// <summary>Tells that so many steps were done after so much time.</summary>
+    /// <summary>The time begins, with so many steps done before.</summary>
+    public void Start(long done) => (_last, _lastStep) = (TimeSpan.Zero, done);
+
+    /// <summary>Tells that so many steps are done, after so much time.</summary>
     public void Measure(long done, TimeSpan elapsed)
     {
         if (done == _lastStep) return;

@@ -3,26 +3,47 @@ using Fla.Models.Training;
 
 namespace Fla.Cli.Training;
 
-/// <summary>Steps of a trainer until the time or the number of steps is used up, with held-out losses on the way.</summary>
-/// <param name="trainer">The trainer; its schedule follows the number of steps.</param>
+/// <summary>Steps of a trainer until the time or the number of steps is used up, with held-out losses and checkpoints on the way.</summary>
+/// <param name="trainer">The trainer; where the pace decides the number of steps, its schedule follows.</param>
 /// <param name="train">Text to train on.</param>
-/// <param name="heldOut">Windows that are never trained on.</param>
+/// <param name="heldOut">Windows that are never trained on; none for no held-out losses.</param>
 internal sealed class TrainingRun(Trainer trainer, TextDataset train, IReadOnlyList<ReadOnlyMemory<int>> heldOut)
 {
     private const int Evaluations = 5;
     private const int WarmupSteps = 20;
     private const double WarmupShare = 0.05;
+    private const int Smoothed = 10;
 
     private static readonly TimeSpan CollectInterval = TimeSpan.FromSeconds(0.25);
 
     private readonly List<StepResult> _steps = [];
     private readonly List<(long Step, double Loss)> _heldOut = [];
+    private long _evaluated = -1;
+    private long _saved = -1;
 
     /// <summary>What every step showed.</summary>
     public IReadOnlyList<StepResult> Steps => _steps;
 
     /// <summary>Held-out losses by the number of steps done, the first of them before training.</summary>
     public IReadOnlyList<(long Step, double Loss)> HeldOut => _heldOut;
+
+    /// <summary>Steps between held-out losses; null for a fifth of the run.</summary>
+    public long? EvaluateEvery { get; init; }
+
+    /// <summary>Steps between checkpoints; null for none.</summary>
+    public long? SaveEvery { get; init; }
+
+    /// <summary>Writes a checkpoint; called when everything is collected, also at the end of a run with <see cref="SaveEvery"/>.</summary>
+    public Action Save { get; init; } = () => { };
+
+    /// <summary>Told of every step, in order.</summary>
+    public Action<StepResult> OnStep { get; init; } = _ => { };
+
+    /// <summary>Told of every held-out loss.</summary>
+    public Action<long, double> OnHeldOut { get; init; } = (_, _) => { };
+
+    /// <summary>Steps of the warm-up in a run of so many.</summary>
+    public static long Warmup(long steps) => Math.Min(WarmupSteps, (long)(steps * WarmupShare));
 
     /// <summary>Trains.</summary>
     /// <param name="pace">How long.</param>
@@ -31,39 +52,69 @@ internal sealed class TrainingRun(Trainer trainer, TextDataset train, IReadOnlyL
     public void Run(Pace pace, Action<TrainingStatus> report, CancellationToken cancellation)
     {
         Evaluate();
+        _saved = trainer.Step;
         // The first step compiles the kernels: it is no measure of the others.
-        Advance();
-        _steps.AddRange(trainer.Collect());
+        if (pace.Steps == 0 || trainer.Step < pace.Steps) trainer.RunStep(train);
+        Collect();
         var clock = Stopwatch.StartNew();
-        var (collected, evaluated) = (TimeSpan.Zero, 0);
+        var collected = TimeSpan.Zero;
+        pace.Start(trainer.Step);
         while (!cancellation.IsCancellationRequested && (pace.Steps == 0 || trainer.Step < pace.Steps))
         {
-            Advance();
-            if (trainer.Pending < Trainer.PendingLimit && clock.Elapsed - collected < CollectInterval && pace.SecondsPerStep < CollectInterval.TotalSeconds
-                && trainer.Step < pace.Steps) continue;
-            _steps.AddRange(trainer.Collect());
+            trainer.RunStep(train);
+            var isDue = EvaluationIsDue(pace) || IsDue(SaveEvery);
+            if (pace.SecondsPerStep > 0 && !isDue && trainer.Step < pace.Steps && trainer.Pending < Trainer.PendingLimit
+                && clock.Elapsed - collected < CollectInterval) continue;
+            Collect();
             collected = clock.Elapsed;
-            pace.Measure(trainer.Step - 1, collected);
-            Reschedule(pace.Steps);
-            report(new(trainer.Step, pace.Steps, Recent(), trainer.Options.TokensPerStep / pace.SecondsPerStep, pace.Left));
-            if (trainer.Step * Evaluations / Math.Max(1, pace.Steps) <= evaluated || trainer.Step >= pace.Steps) continue;
-            evaluated++;
-            Evaluate();
+            pace.Measure(trainer.Step, collected);
+            if (!pace.IsFixed) Reschedule(pace.Steps);
+            report(Status(pace));
+            if (trainer.Step >= pace.Steps || !isDue) continue;
+            if (EvaluationIsDue(pace)) Evaluate();
+            if (IsDue(SaveEvery)) SaveNow();
             pace.Skip(clock.Elapsed);
         }
-        _steps.AddRange(trainer.Collect());
+        Collect();
         Evaluate();
+        if (SaveEvery != null) SaveNow();
     }
 
-    private void Advance() => trainer.RunStep(train);
+    private bool EvaluationIsDue(Pace pace) => heldOut.Count > 0 && (EvaluateEvery != null ? IsDue(EvaluateEvery)
+        : pace.Steps > 0 && trainer.Step * Evaluations / pace.Steps >= _heldOut.Count);
 
-    private void Evaluate() => _heldOut.Add((trainer.Step, trainer.Evaluate(heldOut)));
+    private bool IsDue(long? every) => every is { } n && trainer.Step % n == 0;
+
+    private void Collect()
+    {
+        foreach (var step in trainer.Collect())
+        {
+            _steps.Add(step);
+            OnStep(step);
+        }
+    }
+
+    private void Evaluate()
+    {
+        if (heldOut.Count == 0 || _evaluated == trainer.Step) return;
+        _evaluated = trainer.Step;
+        _heldOut.Add((trainer.Step, trainer.Evaluate(heldOut)));
+        OnHeldOut(trainer.Step, _heldOut[^1].Loss);
+    }
+
+    private void SaveNow()
+    {
+        if (_saved == trainer.Step) return;
+        _saved = trainer.Step;
+        Save();
+    }
 
     private void Reschedule(long steps)
     {
         steps = Math.Max(steps, trainer.Step + 1);
-        trainer.Schedule = trainer.Schedule with { Steps = steps, WarmupSteps = Math.Min(WarmupSteps, (long)(steps * WarmupShare)) };
+        trainer.Schedule = trainer.Schedule with { Steps = steps, WarmupSteps = Warmup(steps) };
     }
 
-    private double Recent() => _steps.TakeLast(10).Average(step => step.Loss);
+    private TrainingStatus Status(Pace pace) => new(trainer.Step, pace.Steps, _steps.TakeLast(Smoothed).Average(step => step.Loss), _steps[^1].GradNorm,
+        _steps[^1].LearningRate, trainer.Options.TokensPerStep / pace.SecondsPerStep, pace.Left);
 }

@@ -7,17 +7,26 @@ namespace Fla.Cli.Training;
 /// <param name="Step">Steps done.</param>
 /// <param name="Steps">Steps of the run.</param>
 /// <param name="Loss">Mean loss of the latest steps.</param>
+/// <param name="GradNorm">Norm of the latest gradient.</param>
+/// <param name="LearningRate">The latest learning rate.</param>
 /// <param name="TokensPerSecond">Tokens that a second trains on now.</param>
 /// <param name="Left">Time left.</param>
-internal readonly record struct TrainingStatus(long Step, long Steps, double Loss, double TokensPerSecond, TimeSpan Left)
+internal readonly record struct TrainingStatus(long Step, long Steps, double Loss, double GradNorm, double LearningRate, double TokensPerSecond, TimeSpan Left)
 {
-    /// <summary>Everything but the bar, in one line.</summary>
-    public string Line => $"step {Step}/{Steps}  loss {Loss:0.000}  {TokensPerSecond:N0} tokens/s  {Left:m\\:ss} left";
+    /// <summary>What fits beside a bar.</summary>
+    public string Short => $"{Step}/{Steps}  loss {Loss:0.000}  {TokensPerSecond:N0} tokens/s  {Time(Left)} left";
+
+    /// <summary>Everything, in one line.</summary>
+    public string Line => $"step {Step}/{Steps}  loss {Loss:0.000}  lr {LearningRate:0.0e+0}  norm {GradNorm:0.00}  {TokensPerSecond:N0} tokens/s  {Time(Left)} left";
+
+    private static string Time(TimeSpan time) => time.TotalHours >= 1 ? $"{(long)time.TotalHours}:{time:mm\\:ss}" : $"{time:m\\:ss}";
 }
 
 /// <summary>Shows how a run goes on: a bar that moves where a person watches, a line now and then in a log.</summary>
 internal static class TrainingView
 {
+    private const int BarWidth = 20;
+
     private static readonly TimeSpan LogInterval = TimeSpan.FromSeconds(10);
 
     /// <summary>Runs some work that reports its status as often as it likes.</summary>
@@ -28,14 +37,14 @@ internal static class TrainingView
     }
 
     private static void ShowBar(Terminal terminal, Action<Action<TrainingStatus>> work) => terminal.Error.Progress()
-        .Columns(new ProgressBarColumn(), new PercentageColumn(), new TaskDescriptionColumn { Alignment = Justify.Left })
+        .Columns(new ProgressBarColumn { Width = BarWidth }, new PercentageColumn(), new TaskDescriptionColumn { Alignment = Justify.Left })
         .Start(context =>
         {
             var task = context.AddTask("measuring", maxValue: 1);
             work(status =>
             {
                 task.Value = status.Steps > 0 ? (double)status.Step / status.Steps : 0;
-                task.Description = Markup.Escape(status.Line);
+                task.Description = Markup.Escape(status.Short);
             });
             task.Value = 1;
         });

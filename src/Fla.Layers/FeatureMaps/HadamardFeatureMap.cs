@@ -13,8 +13,8 @@ public sealed class HadamardFeatureMap : FeatureMap
     public HadamardFeatureMap(ComputeDevice device, int headK, DType dtype = DType.Float32)
         : base(device, headK, dtype)
     {
-        _first = AddModule("layer1", new Linear(device, headK, headK, hasBias: true, dtype: dtype));
-        _second = AddModule("layer2", new Linear(device, headK, headK, hasBias: true, dtype: dtype));
+        _first = AddModule("layer1", () => new Linear(device, headK, headK, hasBias: true, dtype: dtype));
+        _second = AddModule("layer2", () => new Linear(device, headK, headK, hasBias: true, dtype: dtype));
     }
 
     /// <inheritdoc/>

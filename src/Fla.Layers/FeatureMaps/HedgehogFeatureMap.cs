@@ -14,7 +14,7 @@ public sealed class HedgehogFeatureMap : FeatureMap
         : base(device, 2 * headK, dtype)
     {
         _headK = headK;
-        _layer = AddModule("layer", new Linear(device, headK, headK, hasBias: true, dtype: dtype));
+        _layer = AddModule("layer", () => new Linear(device, headK, headK, hasBias: true, dtype: dtype));
     }
 
     /// <inheritdoc/>

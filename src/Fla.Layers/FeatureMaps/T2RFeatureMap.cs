@@ -10,7 +10,7 @@ public sealed class T2RFeatureMap : FeatureMap
 
     /// <summary>A map of K channels to as many features.</summary>
     public T2RFeatureMap(ComputeDevice device, int headK, DType dtype = DType.Float32)
-        : base(device, headK, dtype) => _layer = AddModule("layer", new Linear(device, headK, headK, dtype: dtype));
+        : base(device, headK, dtype) => _layer = AddModule("layer", () => new Linear(device, headK, headK, dtype: dtype));
 
     /// <inheritdoc/>
     public override Tensor Forward(Tensor x) => Activations.Relu(_layer.Forward(x));

@@ -28,28 +28,29 @@ public abstract class GatedHeadMixer : TokenMixer
     {
         options.Check();
         _options = options;
-        _q = AddModule("q_proj", new Linear(device, HiddenSize, options.KeyDim, dtype: dtype));
-        _k = AddModule("k_proj", new Linear(device, HiddenSize, options.KeyDim / options.Groups, dtype: dtype));
-        _v = AddModule("v_proj", new Linear(device, HiddenSize, options.ValueDim / options.Groups, dtype: dtype));
+        _q = AddModule("q_proj", () => new Linear(device, HiddenSize, options.KeyDim, dtype: dtype));
+        _k = AddModule("k_proj", () => new Linear(device, HiddenSize, options.KeyDim / options.Groups, dtype: dtype));
+        _v = AddModule("v_proj", () => new Linear(device, HiddenSize, options.ValueDim / options.Groups, dtype: dtype));
     }
 
     /// <summary>Makes the output gate's projection and the convolutions.</summary>
     protected void AddGateAndConvolutions()
     {
-        if (_options.UseOutputGate) _g = AddModule("g_proj", new Linear(Device, HiddenSize, _options.ValueDim, dtype: DType));
+        if (_options.UseOutputGate) _g = AddModule("g_proj", () => new Linear(Device, HiddenSize, _options.ValueDim, dtype: DType));
         if (!_options.UseShortConv) return;
-        _qConv = AddModule("q_conv1d", Convolution(_options.KeyDim));
-        _kConv = AddModule("k_conv1d", Convolution(_options.KeyDim / _options.Groups));
-        _vConv = AddModule("v_conv1d", Convolution(_options.ValueDim / _options.Groups));
+        _qConv = AddModule("q_conv1d", () => Convolution(_options.KeyDim));
+        _kConv = AddModule("k_conv1d", () => Convolution(_options.KeyDim / _options.Groups));
+        _vConv = AddModule("v_conv1d", () => Convolution(_options.ValueDim / _options.Groups));
     }
 
     /// <summary>Makes the output projection and the norm.</summary>
     protected void AddOutput()
     {
-        _o = AddModule("o_proj", new Linear(Device, _options.ValueDim, HiddenSize, dtype: DType));
+        _o = AddModule("o_proj", () => new Linear(Device, _options.ValueDim, HiddenSize, dtype: DType));
         var isFused = _options is { UseOutputGate: true, FuseNorm: true, GateFn: "swish" or "silu" };
-        if (isFused) _fusedNorm = AddModule("g_norm_swish_gate", new FusedRmsNormGated(Device, _options.HeadV, _options.NormEps, _options.ElementwiseAffine, DType));
-        else _norm = AddModule("g_norm", new RmsNorm(Device, _options.HeadV, _options.NormEps, _options.ElementwiseAffine, DType));
+        var (width, eps, isAffine) = (_options.HeadV, _options.NormEps, _options.ElementwiseAffine);
+        if (isFused) _fusedNorm = AddModule("g_norm_swish_gate", () => new FusedRmsNormGated(Device, width, eps, isAffine, DType));
+        else _norm = AddModule("g_norm", () => new RmsNorm(Device, width, eps, isAffine, DType));
     }
 
     /// <summary>q [B, T, H, K], k [B, T, H/G, K] and v [B, T, H/G, V], after the convolutions.</summary>

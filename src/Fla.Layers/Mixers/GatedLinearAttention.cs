@@ -21,7 +21,7 @@ public sealed record GatedLinearAttentionOptions : GatedHeadOptions
 
 /// <summary>
 /// Gated linear attention (Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient Training", 2023):
-/// S ← diag(e^gk) S + k vᵀ, o = K^(-1/2) Sᵀ q, gk = logσ(W₂W₁x + b)/16.
+/// S ← diag(e^gk) S + k vᵀ, o = K^(-1/2) Sᵀ q, gk = logσ(W₂W₁x + b)/16. The mode fused_chunk, which fla took away from this operator, runs as chunk.
 /// </summary>
 public sealed class GatedLinearAttention : GatedHeadMixer
 {
@@ -39,8 +39,8 @@ public sealed class GatedLinearAttention : GatedHeadMixer
     {
         _options = options;
         AddGateAndConvolutions();
-        _gateDown = AddModule("gk_proj.0", new Linear(device, HiddenSize, options.GateLowRankDim, dtype: dtype));
-        _gateUp = AddModule("gk_proj.1", new Linear(device, options.GateLowRankDim, options.KeyDim / options.Groups, hasBias: true, dtype: dtype));
+        _gateDown = AddModule("gk_proj.0", () => new Linear(device, HiddenSize, options.GateLowRankDim, dtype: dtype));
+        _gateUp = AddModule("gk_proj.1", () => new Linear(device, options.GateLowRankDim, options.KeyDim / options.Groups, hasBias: true, dtype: dtype));
         AddOutput();
     }
 

@@ -54,7 +54,10 @@ public abstract record HeadOptions
     /// <exception cref="ShapeException">They do not.</exception>
     internal void Check()
     {
-        if (HiddenSize < 1 || NumHeads < 1 || KeyDim < 1 || ValueDim < 1) throw new ShapeException("hidden_size, num_heads and the widths of keys and values must be positive");
+        if (HiddenSize < 1 || NumHeads < 1 || KeyDim < 1 || ValueDim < 1)
+        {
+            throw new ShapeException("hidden_size, num_heads and the widths of keys and values must be positive");
+        }
         if (KeyDim % NumHeads != 0) throw new ShapeException($"{NumHeads} heads do not divide the key width {KeyDim}");
         if (ValueDim % NumHeads != 0) throw new ShapeException($"{NumHeads} heads do not divide the value width {ValueDim}");
         if (NumKvHeads is { } kv && (kv < 1 || NumHeads % kv != 0)) throw new ShapeException($"{kv} key heads do not divide {NumHeads} query heads");

@@ -56,13 +56,13 @@ public sealed class LinearAttention : TokenMixer
         options.Check();
         _options = options;
         var map = options.FeatureMap ?? throw new ArgumentException("LinearAttention needs a feature map; 'identity' is one", nameof(options));
-        _mapQ = AddModule("feature_map_q", FeatureMap.Create(map, device, options.HeadK, dtype));
-        _mapK = AddModule("feature_map_k", options.TieFeatureMapQk ? _mapQ : FeatureMap.Create(map, device, options.HeadK, dtype));
-        _q = AddModule("q_proj", new Linear(device, HiddenSize, options.KeyDim, dtype: dtype));
-        _k = AddModule("k_proj", new Linear(device, HiddenSize, options.KeyDim / options.Groups, dtype: dtype));
-        _v = AddModule("v_proj", new Linear(device, HiddenSize, options.ValueDim / options.Groups, dtype: dtype));
-        _norm = AddModule("norm", new RmsNorm(device, options.HeadV, options.NormEps, options.ElementwiseAffine, dtype));
-        _o = AddModule("o_proj", new Linear(device, options.ValueDim, HiddenSize, dtype: dtype));
+        _mapQ = AddModule("feature_map_q", () => FeatureMap.Create(map, device, options.HeadK, dtype));
+        _mapK = AddModule("feature_map_k", () => options.TieFeatureMapQk ? _mapQ : FeatureMap.Create(map, device, options.HeadK, dtype));
+        _q = AddModule("q_proj", () => new Linear(device, HiddenSize, options.KeyDim, dtype: dtype));
+        _k = AddModule("k_proj", () => new Linear(device, HiddenSize, options.KeyDim / options.Groups, dtype: dtype));
+        _v = AddModule("v_proj", () => new Linear(device, HiddenSize, options.ValueDim / options.Groups, dtype: dtype));
+        _norm = AddModule("norm", () => new RmsNorm(device, options.HeadV, options.NormEps, options.ElementwiseAffine, dtype));
+        _o = AddModule("o_proj", () => new Linear(device, options.ValueDim, HiddenSize, dtype: dtype));
     }
 
     /// <inheritdoc/>

@@ -31,7 +31,7 @@ public sealed class MultiScaleRetention : GatedHeadMixer
     {
         AddGateAndConvolutions();
         AddOutput();
-        _rotary = AddModule("rotary", new RotaryEmbedding(device, options.HeadK));
+        _rotary = AddModule("rotary", () => new RotaryEmbedding(device, options.HeadK));
     }
 
     /// <inheritdoc/>

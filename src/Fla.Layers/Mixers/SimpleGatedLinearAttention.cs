@@ -26,16 +26,19 @@ public sealed class SimpleGatedLinearAttention : GatedHeadMixer
     /// <param name="device">Where.</param>
     /// <param name="options">Settings; the output gate is always there.</param>
     /// <param name="dtype">Float type of parameters and activations.</param>
-    /// <exception cref="ShapeException">Heads do not divide widths, or no output gate.</exception>
+    /// <exception cref="ShapeException">Heads do not divide widths.</exception>
+    /// <exception cref="ArgumentException">No output gate.</exception>
     public SimpleGatedLinearAttention(ComputeDevice device, SimpleGatedLinearAttentionOptions options, DType dtype = DType.Float32)
-        : base(device, options, dtype)
+        : base(device, Check(options), dtype)
     {
-        if (!options.UseOutputGate) throw new ArgumentException("SimpleGatedLinearAttention always has its output gate", nameof(options));
         _options = options;
         AddGateAndConvolutions();
-        _gate = AddModule("gk_proj", new Linear(device, HiddenSize, options.NumHeads, hasBias: true, dtype: dtype));
+        _gate = AddModule("gk_proj", () => new Linear(device, HiddenSize, options.NumHeads, hasBias: true, dtype: dtype));
         AddOutput();
     }
+
+    private static SimpleGatedLinearAttentionOptions Check(SimpleGatedLinearAttentionOptions options) =>
+        options.UseOutputGate ? options : throw new ArgumentException("SimpleGatedLinearAttention always has its output gate", nameof(options));
 
     /// <inheritdoc/>
     protected override bool DropsPadding => false;

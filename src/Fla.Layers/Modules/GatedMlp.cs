@@ -23,9 +23,9 @@ public sealed class GatedMlp : Module
     {
         if (hiddenAct is not ("swish" or "powlu")) throw new ArgumentException($"hidden_act '{hiddenAct}' is neither swish nor powlu", nameof(hiddenAct));
         _isPowlu = hiddenAct == "powlu";
-        _gate = AddModule("gate_proj", new Linear(device, hiddenSize, intermediateSize, dtype: dtype));
-        _up = AddModule("up_proj", new Linear(device, hiddenSize, intermediateSize, dtype: dtype));
-        _down = AddModule("down_proj", new Linear(device, intermediateSize, hiddenSize, dtype: dtype));
+        _gate = AddModule("gate_proj", () => new Linear(device, hiddenSize, intermediateSize, dtype: dtype));
+        _up = AddModule("up_proj", () => new Linear(device, hiddenSize, intermediateSize, dtype: dtype));
+        _down = AddModule("down_proj", () => new Linear(device, intermediateSize, hiddenSize, dtype: dtype));
     }
 
     /// <summary>Applies the MLP.</summary>

@@ -4,7 +4,8 @@ using Fla.Vulkan.Ops;
 namespace Fla.Layers;
 
 /// <summary>
-/// Rotary positions (Su et al., "RoFormer", 2021) on whole heads, half-split: channels i and i + K/2 turn by position · base^(−2i/K). Nothing of it is in a checkpoint.
+/// Rotary positions (Su et al., "RoFormer", 2021) on whole heads, half-split: channels i and i + K/2 turn by position · base^(−2i/K). Nothing of it
+/// is in a checkpoint.
 /// </summary>
 public sealed class RotaryEmbedding : Module
 {

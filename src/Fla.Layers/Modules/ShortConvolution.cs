@@ -15,7 +15,8 @@ public sealed class ShortConvolution : Module
     /// <param name="hasBias">Whether there is a bias.</param>
     /// <param name="activation">What follows.</param>
     /// <param name="dtype">Float type of the parameters.</param>
-    public ShortConvolution(ComputeDevice device, int hiddenSize, int kernelSize, bool hasBias = false, ConvolutionActivation activation = ConvolutionActivation.Silu, DType dtype = DType.Float32)
+    public ShortConvolution(ComputeDevice device, int hiddenSize, int kernelSize, bool hasBias = false,
+        ConvolutionActivation activation = ConvolutionActivation.Silu, DType dtype = DType.Float32)
         : base(device, dtype)
     {
         _activation = activation;

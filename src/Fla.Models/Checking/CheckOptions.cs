@@ -15,7 +15,9 @@ public sealed record CheckOptions
 
 /// <summary>One comparison.</summary>
 /// <param name="Key">Name in the reference file.</param>
-/// <param name="Error">Error ratio ‖x − y‖ / ‖y‖; for a loss the difference; for generated tokens see <see cref="CheckReport"/>. NaN when numbers are not finite.</param>
+/// <param name="Error">
+/// Error ratio ‖x − y‖ / ‖y‖; for a loss the difference; for generated tokens see <see cref="CheckReport"/>. NaN when numbers are not finite.
+/// </param>
 /// <param name="Tolerance">The error must stay below it.</param>
 /// <param name="Note">What else there is to say, or empty.</param>
 public sealed record CheckRow(string Key, double Error, double Tolerance, string Note = "")

@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Fla.Models.Checking;
 
 /// <summary>Collects comparisons.</summary>
@@ -19,6 +21,18 @@ internal sealed class CheckRows
             norm += (double)expected[i] * expected[i];
         }
         Add(key, difference == 0 ? 0 : Math.Sqrt(difference / norm), tolerance);
+    }
+
+    /// <summary>Adds to each tolerance the error that rounding the weights makes by itself.</summary>
+    public void Allow(IReadOnlyList<CheckRow> rounding)
+    {
+        var errors = rounding.ToDictionary(row => row.Key, row => row.Error, StringComparer.Ordinal);
+        for (var i = 0; i < _rows.Count; i++)
+        {
+            if (_rows[i] is not { Key: not "generated" } row || !(errors[row.Key] > 0)) continue;
+            var note = $"rounded weights alone: {errors[row.Key].ToString("E1", CultureInfo.InvariantCulture)}";
+            _rows[i] = row with { Tolerance = row.Tolerance + errors[row.Key], Note = note };
+        }
     }
 
     /// <summary>Adds a comparison.</summary>

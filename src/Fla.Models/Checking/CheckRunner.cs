@@ -1,3 +1,6 @@
+using Fla.Layers;
+using Fla.Models.Checkpoints;
+using Fla.Models.Configs;
 using Fla.Vulkan;
 
 namespace Fla.Models.Checking;
@@ -6,6 +9,10 @@ namespace Fla.Models.Checking;
 /// Runs a reference case as fla's own run recorded it (expected.safetensors, with config.json or layer.json and model.safetensors) and says how close
 /// this device comes: the proof of a checkpoint on a card.
 /// </summary>
+/// <remarks>
+/// A half-precision type that cannot hold the file's weights exactly changes the model before anything is computed. What that alone does to each result is
+/// measured in f32, named in the row's note, and added to its tolerance: the tolerance judges the computation.
+/// </remarks>
 public static class CheckRunner
 {
     /// <summary>Runs one folder, whatever keys its expected.safetensors holds.</summary>
@@ -13,8 +20,8 @@ public static class CheckRunner
     /// <param name="device">Where to run it.</param>
     /// <param name="options">Float type and form; fp32 and the layers' own choice when null.</param>
     /// <exception cref="CheckException">The folder is no reference case, or its arrays do not fit the model.</exception>
-    /// <exception cref="Checkpoints.CheckpointException">A malformed file, or weights that do not fit.</exception>
-    /// <exception cref="Configs.ConfigException">A malformed configuration, or one that asks for what is not implemented.</exception>
+    /// <exception cref="CheckpointException">A malformed file, or weights that do not fit.</exception>
+    /// <exception cref="ConfigException">A malformed configuration, or one that asks for what is not implemented.</exception>
     public static CheckReport Run(string folder, ComputeDevice device, CheckOptions? options = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
@@ -24,24 +31,39 @@ public static class CheckRunner
         if (!Directory.Exists(folder)) throw new CheckException($"there is no folder {folder}");
         using var scope = device.Scope();
         using var reference = new ReferenceCase(folder);
+        var hasModel = File.Exists(Path.Combine(folder, ModelConfig.FileName));
+        if (!hasModel && !File.Exists(Path.Combine(folder, LayerFile.FileName)))
+        {
+            throw new CheckException($"{folder} holds neither {ModelConfig.FileName} nor {LayerFile.FileName}");
+        }
         var rows = new CheckRows();
-        string subject;
-        if (File.Exists(Path.Combine(folder, Configs.ModelConfig.FileName)))
-        {
-            using var model = CausalLM.FromPretrained(folder, device, options.DType);
-            new ModelCheck(model, reference, options, rows).Run();
-            subject = model.Config.ModelType;
-        }
-        else if (File.Exists(Path.Combine(folder, LayerFile.FileName)))
-        {
-            using var layer = LayerFile.Load(folder, device, options.DType);
-            new LayerCheck(layer, reference, options, rows).Run();
-            subject = layer.GetType().Name;
-        }
-        else
-        {
-            throw new CheckException($"{folder} holds neither {Configs.ModelConfig.FileName} nor {LayerFile.FileName}");
-        }
-        return new(folder, subject, rows.Rows, reference.Unused);
+        using Module subject = hasModel ? CausalLM.FromPretrained(folder, device, options.DType) : LayerFile.Load(folder, device, options.DType);
+        Compare(subject, reference, options, rows);
+        if (LosesBits(folder, options.DType)) rows.Allow(RoundingOfWeights(subject, folder, reference, options));
+        return new(folder, subject is CausalLM model ? model.Config.ModelType : subject.GetType().Name, rows.Rows, reference.Unused);
+    }
+
+    private static void Compare(Module subject, ReferenceCase reference, CheckOptions options, CheckRows rows)
+    {
+        if (subject is CausalLM model) new ModelCheck(model, reference, options, rows).Run();
+        else new LayerCheck((TokenMixer)subject, reference, options, rows).Run();
+    }
+
+    /// <summary>Whether a float type cannot hold the weights of the file exactly.</summary>
+    private static bool LosesBits(string folder, DType type)
+    {
+        using var checkpoint = Checkpoint.Open(folder);
+        return type != DType.Float32 && checkpoint.Tensors.Values.Any(info => WeightLoader.TypeOf(info) != type);
+    }
+
+    /// <summary>The errors that the rounded weights make in an otherwise exact computation.</summary>
+    private static IReadOnlyList<CheckRow> RoundingOfWeights(Module rounded, string folder, ReferenceCase reference, CheckOptions options)
+    {
+        var device = rounded.Device;
+        using Module exact = rounded is CausalLM ? CausalLM.FromPretrained(folder, device, DType.Float32) : LayerFile.Load(folder, device, DType.Float32);
+        foreach (var (target, source) in exact.Parameters().Zip(rounded.Parameters())) target.CopyFrom(source);
+        var rows = new CheckRows();
+        Compare(exact, reference, options with { DType = DType.Float32 }, rows);
+        return rows.Rows;
     }
 }

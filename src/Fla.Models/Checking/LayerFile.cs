@@ -50,7 +50,10 @@ internal static class LayerFile
     {
         try
         {
-            if (JsonNode.Parse(File.ReadAllBytes(path)) is not JsonObject json || json["layer"]?.GetValue<string>() is not { } name) throw new CheckException($"{path} names no layer");
+            if (JsonNode.Parse(File.ReadAllBytes(path)) is not JsonObject json || json["layer"]?.GetValue<string>() is not { } name)
+            {
+                throw new CheckException($"{path} names no layer");
+            }
             json.Remove("layer");
             return Layers.TryGetValue(name, out var create)
                 ? create(json, device, type)

@@ -41,7 +41,8 @@ internal sealed partial class ReferenceCase : IDisposable
     public IEnumerable<string> Gradients => Names(GradPrefix);
 
     /// <summary>Numbers of the hidden states that the file has.</summary>
-    public IEnumerable<int> HiddenStates => Names(HiddenPrefix).Select(name => int.TryParse(name, NumberStyles.None, null, out var i) ? i : -1).Where(i => i >= 0).Order();
+    public IEnumerable<int> HiddenStates =>
+        Names(HiddenPrefix).Select(name => int.TryParse(name, NumberStyles.None, null, out var i) ? i : -1).Where(i => i >= 0).Order();
 
     /// <summary>Keys that nothing has asked for.</summary>
     public IReadOnlyList<string> Unused => [.. _file.Tensors.Keys.Where(key => !_used.Contains(key)).Order(StringComparer.Ordinal)];

@@ -37,10 +37,16 @@ public sealed record GenerationOptions
     internal void Check()
     {
         if (MaxNewTokens < 0) throw new GenerationException($"MaxNewTokens cannot be {MaxNewTokens}");
-        if (!(Temperature > 0) || !double.IsFinite(Temperature)) throw new GenerationException($"Temperature must be positive, not {Temperature}; greedy is DoSample = false");
+        if (!(Temperature > 0) || !double.IsFinite(Temperature))
+        {
+            throw new GenerationException($"Temperature must be positive, not {Temperature}; greedy is DoSample = false");
+        }
         if (TopK < 1) throw new GenerationException($"TopK must be at least 1, not {TopK}");
         if (!(TopP > 0 && TopP <= 1)) throw new GenerationException($"TopP lies above 0 and up to 1, not at {TopP}");
-        if (!(RepetitionPenalty > 0) || !double.IsFinite(RepetitionPenalty)) throw new GenerationException($"RepetitionPenalty must be positive, not {RepetitionPenalty}");
+        if (!(RepetitionPenalty > 0) || !double.IsFinite(RepetitionPenalty))
+        {
+            throw new GenerationException($"RepetitionPenalty must be positive, not {RepetitionPenalty}");
+        }
     }
 }
 

@@ -35,8 +35,8 @@ public sealed class Generator(CausalLM model)
         var isArgMax = Sampler.IsArgMax(options);
         var choose = new Choice(options, prompts, options.StopTokens ?? (model.Config.EosTokenId is { } eos ? [eos] : []), isArgMax, onToken);
         choose.Take(Prefill(prompts, cache, isArgMax));
-        using var session = new DecodeSession(model, cache, [.. prompts.Select(p => p.Count)], options.UseGraph, isArgMax);
-        for (var i = 1; i < options.MaxNewTokens && !choose.IsDone && !cancellation.IsCancellationRequested; i++) choose.Take(session.Step(choose.Last));
+        using var decoder = new Decoder(model, cache, [.. prompts.Select(p => p.Count)], options.UseGraph, isArgMax);
+        for (var i = 1; i < options.MaxNewTokens && !choose.IsDone && !cancellation.IsCancellationRequested; i++) choose.Take(decoder.Step(choose.Last));
         return choose.Texts;
     }
 
@@ -49,11 +49,13 @@ public sealed class Generator(CausalLM model)
         var ids = prompts.SelectMany(p => Enumerable.Repeat(padding, longest - p.Count).Concat(p)).ToArray();
         using var mask = lengths.All(length => length == longest) ? null : PaddingMask.Left(model.Device, lengths);
         var logits = model.Forward(model.Tokens(ids, prompts.Count), new() { Cache = cache, Mask = mask, LogitsToKeep = 1 }).Logits!;
+        if (Reductions.CountNonFinite(logits).Item() > 0) throw new GenerationException("the model's logits are not finite: try f32 or bf16");
         return isArgMax ? Reductions.ArgMax(logits) : logits;
     }
 
     /// <summary>The texts under way.</summary>
-    private sealed class Choice(GenerationOptions options, IReadOnlyList<IReadOnlyList<int>> prompts, IReadOnlyCollection<int> stops, bool isArgMax, Action<int, int>? onToken)
+    private sealed class Choice(GenerationOptions options, IReadOnlyList<IReadOnlyList<int>> prompts, IReadOnlyCollection<int> stops, bool isArgMax,
+        Action<int, int>? onToken)
     {
         private readonly Sampler[] _samplers = [.. prompts.Select((prompt, row) => new Sampler(options, row, prompt))];
         private readonly List<int>[] _texts = [.. prompts.Select(_ => new List<int>())];

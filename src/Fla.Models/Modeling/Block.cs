@@ -16,10 +16,10 @@ internal sealed class Block : Module
     public Block(ComputeDevice device, ModelConfig config, int layer, DType dtype)
         : base(device, dtype)
     {
-        _mixerNorm = AddModule("attn_norm", new RmsNorm(device, config.HiddenSize, config.NormEps, dtype: dtype));
-        _mixer = AddModule("attn", MixerRegistry.Create(device, config, layer, dtype));
-        _mlpNorm = AddModule("mlp_norm", new RmsNorm(device, config.HiddenSize, config.NormEps, dtype: dtype));
-        _mlp = AddModule("mlp", new GatedMlp(device, config.HiddenSize, config.MlpWidth, config.HiddenAct, dtype));
+        _mixerNorm = AddModule("attn_norm", () => new RmsNorm(device, config.HiddenSize, config.NormEps, dtype: dtype));
+        _mixer = AddModule("attn", () => MixerRegistry.Create(device, config, layer, dtype));
+        _mlpNorm = AddModule("mlp_norm", () => new RmsNorm(device, config.HiddenSize, config.NormEps, dtype: dtype));
+        _mlp = AddModule("mlp", () => new GatedMlp(device, config.HiddenSize, config.MlpWidth, config.HiddenAct, dtype));
     }
 
     /// <summary>[B, T, D] to [B, T, D]; what is made in between lives on only on the tape.</summary>

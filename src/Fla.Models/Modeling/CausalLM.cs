@@ -19,10 +19,10 @@ public sealed partial class CausalLM : Module
         : base(device, dtype)
     {
         Config = config;
-        _trunk = AddModule("model", new Trunk(device, config, dtype));
+        _trunk = AddModule("model", () => new Trunk(device, config, dtype));
         IsHeadTied = isHeadTied;
         if (isHeadTied) _head = AddShared("lm_head.weight", _trunk.Embeddings.Weight);
-        else _head = AddModule("lm_head", new Linear(device, config.HiddenSize, config.VocabSize, dtype: dtype)).Weight;
+        else _head = AddModule("lm_head", () => new Linear(device, config.HiddenSize, config.VocabSize, dtype: dtype)).Weight;
     }
 
     /// <summary>The configuration.</summary>
@@ -44,8 +44,16 @@ public sealed partial class CausalLM : Module
     {
         MixerRegistry.Check(config);
         var model = new CausalLM(device, config, dtype, config.TieWordEmbeddings);
-        model.Initialize(new Initializer(seed, config.InitializerRange));
-        return model;
+        try
+        {
+            model.Initialize(new Initializer(seed, config.InitializerRange));
+            return model;
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
     }
 
     /// <summary>An empty cache for this model.</summary>
@@ -108,7 +116,7 @@ public sealed partial class CausalLM : Module
         var shifted = Losses.ShiftLabels(labels);
         var warp = Config.UseL2Warp ? L2WarpFactor : 0;
         return logits == null
-            ? Losses.CrossEntropy(Products.Linear(states, _head), shifted, new() { L2WarpFactor = warp })
+            ? FusedLinearLosses.CrossEntropy(states, shifted, _head, options: new() { L2WarpFactor = warp })
             : Losses.CrossEntropy(logits, shifted, new() { L2WarpFactor = warp, InplaceBackward = IsTraining && Config.FuseCrossEntropy });
     }
 

@@ -22,7 +22,10 @@ internal static class MixerRegistry
     {
         ArgumentNullException.ThrowIfNull(config);
         config.Validate();
-        if (!Families.ContainsKey(config.ModelType)) throw new ConfigException($"'{config.ModelType}' has no layers here; there are {string.Join(", ", Families.Keys)}", "model_type");
+        if (!Families.ContainsKey(config.ModelType))
+        {
+            throw new ConfigException($"'{config.ModelType}' has no layers here; there are {string.Join(", ", Families.Keys)}", "model_type");
+        }
         if (config.Attn.Count > 0) throw new ConfigException("softmax-attention layers are not implemented", "attn");
         if (config.AttnResBlockSize != null) throw new ConfigException("attention residuals are not implemented", "attnres_block_size");
     }

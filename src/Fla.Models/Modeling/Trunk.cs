@@ -13,9 +13,9 @@ internal sealed class Trunk : Module
     public Trunk(ComputeDevice device, ModelConfig config, DType dtype)
         : base(device, dtype)
     {
-        Embeddings = AddModule("embeddings", new Embedding(device, config.VocabSize, config.HiddenSize, dtype));
-        for (var i = 0; i < config.NumHiddenLayers; i++) _blocks.Add(AddModule($"layers.{i}", new Block(device, config, i, dtype)));
-        _norm = AddModule("norm", new RmsNorm(device, config.HiddenSize, config.NormEps, dtype: dtype));
+        Embeddings = AddModule("embeddings", () => new Embedding(device, config.VocabSize, config.HiddenSize, dtype));
+        for (var i = 0; i < config.NumHiddenLayers; i++) _blocks.Add(AddModule($"layers.{i}", () => new Block(device, config, i, dtype)));
+        _norm = AddModule("norm", () => new RmsNorm(device, config.HiddenSize, config.NormEps, dtype: dtype));
     }
 
     public Embedding Embeddings { get; }

@@ -6,7 +6,7 @@ namespace Fla.Models.Training;
 /// Trains a language model: forward, backward, clipping and AdamW as one captured sequence that is replayed. In a step the host writes token ids and the
 /// learning rate, and nothing else; losses stay on the device until they are collected.
 /// </summary>
-public sealed class Trainer : IDisposable
+public sealed partial class Trainer : IDisposable
 {
     /// <summary>Steps whose results the device keeps; the oldest has to be collected before the ring goes round.</summary>
     public const int PendingLimit = 64;

@@ -6,16 +6,19 @@ namespace Fla.Vulkan;
 /// <summary>The SPIR-V of every shader variant, embedded when the library was built.</summary>
 public static class ShaderLibrary
 {
-    private static readonly Lazy<Dictionary<string, byte[]>> Modules = new(Load);
+    private static readonly Lazy<ConcurrentDictionary<string, byte[]>> Modules = new(Load);
     private static readonly ConcurrentDictionary<string, Spirv> Parsed = new();
 
     /// <summary>False when the build's glslc knew no cooperative matrices, so that only plain variants exist.</summary>
     public static bool HasCooperativeMatrix => Modules.Value.Keys.Any(k => k.Contains("MM=coopmat", StringComparison.Ordinal));
 
     /// <summary>Keys of all variants, such as "norm/rms_norm[T=f16]".</summary>
-    public static IReadOnlyCollection<string> Keys => Modules.Value.Keys;
+    public static IReadOnlyCollection<string> Keys => (IReadOnlyCollection<string>)Modules.Value.Keys;
 
     internal static bool Has(string key) => Modules.Value.ContainsKey(key);
+
+    /// <summary>Adds a variant that this build has not, such as a test's.</summary>
+    public static void Add(string key, byte[] code) => Modules.Value[key] = code;
 
     /// <exception cref="ShaderException">The build has no such variant.</exception>
     internal static byte[] Code(string key) => Modules.Value.TryGetValue(key, out var code)
@@ -23,17 +26,17 @@ public static class ShaderLibrary
 
     internal static Spirv Reflect(string key) => Parsed.GetOrAdd(key, k => new(Code(k), k));
 
-    private static Dictionary<string, byte[]> Load()
+    private static ConcurrentDictionary<string, byte[]> Load()
     {
         using var stream = typeof(ShaderLibrary).Assembly.GetManifestResourceStream("shaders.spvpack")
             ?? throw new ShaderException("the library was built without shaders");
         using var archive = new ZipArchive(stream, ZipArchiveMode.Read);
-        return archive.Entries.ToDictionary(e => e.FullName, e =>
+        return new(archive.Entries.ToDictionary(e => e.FullName, e =>
         {
             using var entry = e.Open();
             var bytes = new byte[e.Length];
             entry.ReadExactly(bytes);
             return bytes;
-        }, StringComparer.Ordinal);
+        }), StringComparer.Ordinal);
     }
 }

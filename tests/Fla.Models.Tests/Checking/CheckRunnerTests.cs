@@ -2,6 +2,7 @@ using Fla.Layers;
 using Fla.Models.Checking;
 using Fla.Models.Checkpoints;
 using Fla.Models.Configs;
+using Fla.Models.Generation;
 using Fla.Testing;
 using Fla.Vulkan;
 using NUnit.Framework;
@@ -28,8 +29,15 @@ public sealed class CheckRunnerTests(TestDevice device) : DeviceTests(device)
     }
 
     [Test]
-    public void ModelsMatchTheReferenceInHalfPrecision([Values("gla", "retnet", "linear_attn", "based")] string name, [Values(DType.Float16, DType.BFloat16)] DType type) =>
-        AssertPasses(CheckRunner.Run(Golden.Path("models/" + name), Device, new() { DType = type }));
+    public void ModelsMatchTheReferenceInHalfPrecision([Values("gla", "retnet", "linear_attn", "based")] string name,
+        [Values(DType.Float16, DType.BFloat16)] DType type)
+    {
+        var report = CheckRunner.Run(Golden.Path("models/" + name), Device, new() { DType = type });
+        AssertPasses(report);
+        var logits = report.Rows.Single(row => row.Key == "logits");
+        Assert.That(logits.Tolerance, type == DType.Float16 ? Is.EqualTo(2e-2) : Is.InRange(2e-2, 4.5e-2), "only bf16 rounds these weights");
+        Assert.That(logits.Note, type == DType.Float16 ? Is.Empty : Does.StartWith("rounded weights alone"));
+    }
 
     [Test]
     public void LayersMatchTheReference([Values("simple_gla")] string name, [Values] FormUnderTest form)
@@ -87,6 +95,23 @@ public sealed class CheckRunnerTests(TestDevice device) : DeviceTests(device)
     }
 
     [Test]
+    public void TextAfterAnotherPromptIsFound([Values] bool isWrong)
+    {
+        using var folder = CopyOf("models/gla");
+        using var model = CausalLM.FromPretrained(folder.Location, Device, DType.Float32);
+        using var source = Golden.Open("models/gla/expected.safetensors");
+        var ids = source.Integers("input_ids");
+        var text = new Generator(model).Generate([ids[..25]], new() { MaxNewTokens = 9, StopTokens = [] })[0];
+        if (isWrong) text[7] = (text[7] + 1) % 96;
+        SafetensorsWriter.Write(folder.File("expected.safetensors"),
+        [
+            TensorData.FromInt64("input_ids", [2, 70], Array.ConvertAll(ids, x => (long)x)), TensorData.FromSingle("logits", [2, 70, 96], source["logits"]),
+            TensorData.FromInt64("generated", [1, 9], Array.ConvertAll(text, x => (long)x)),
+        ]);
+        Assert.That(CheckRunner.Run(folder.Location, Device).Rows.Single(row => row.Key == "generated").IsOk, Is.EqualTo(!isWrong));
+    }
+
+    [Test]
     public void FoldersThatAreNoCaseAreRefused()
     {
         using var folder = new TemporaryFolder();
@@ -105,7 +130,8 @@ public sealed class CheckRunnerTests(TestDevice device) : DeviceTests(device)
     public void LayersThatAreNotThereAreNamed()
     {
         Assert.That(() => CheckRunner.Run(Golden.Path("models/gla_hybrid"), Device), Throws.TypeOf<ConfigException>().With.Property("Field").EqualTo("attn"));
-        Assert.That(() => CheckRunner.Run(Golden.Path("models/gla_attnres"), Device), Throws.TypeOf<ConfigException>().With.Property("Field").EqualTo("attnres_block_size"));
+        Assert.That(() => CheckRunner.Run(Golden.Path("models/gla_attnres"), Device),
+            Throws.TypeOf<ConfigException>().With.Property("Field").EqualTo("attnres_block_size"));
     }
 
     /// <summary>Forms of the recurrence, and each layer's own choice.</summary>

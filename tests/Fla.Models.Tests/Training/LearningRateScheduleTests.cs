@@ -51,9 +51,11 @@ public sealed class LearningRateScheduleTests
     {
         var good = Schedule(ScheduleKind.Cosine);
         Assert.That(good.Validate, Throws.Nothing);
-        foreach (var bad in new[] { good with { Peak = 0 }, good with { Peak = double.NaN }, good with { Steps = 0 }, good with { WarmupSteps = 101 }, good with { MinRatio = 2 }, good with { DecayRatio = -1 } })
-        {
-            Assert.That(bad.Validate, Throws.TypeOf<TrainingException>());
-        }
+        LearningRateSchedule[] bad =
+        [
+            good with { Peak = 0 }, good with { Peak = double.NaN }, good with { Steps = 0 }, good with { WarmupSteps = 101 }, good with { MinRatio = 2 },
+            good with { DecayRatio = -1 },
+        ];
+        foreach (var schedule in bad) Assert.That(schedule.Validate, Throws.TypeOf<TrainingException>());
     }
 }

@@ -14,20 +14,38 @@ internal readonly record struct Operand(Tensor Tensor, int Rows, int Columns, bo
 /// </summary>
 internal static class Gemm
 {
-    private const int SkinnyRows = 8;
     private const uint SkinnyWorkgroup = 128;
+    private const uint SkinnyColumns = 2;
     private const uint SumWorkgroup = 256;
+    private const int DirectRows = 2;
 
-    private static readonly Kernel<Args> TileKernel = new("gemm/gemm");
+    private static readonly Kernel<TilesArgs> TilesKernel = new("gemm/gemm");
     private static readonly Kernel<SumArgs> SumKernel = new("gemm/split_sum");
     private static readonly Kernel<SkinnyArgs> SkinnyKernel = new("gemm/skinny");
+    private static readonly Kernel<DirectArgs> DirectKernel = new("gemm/direct");
 
-    private readonly record struct Args(In A, In B, In Bias, In D, InOut C, uint M, uint N, uint K, uint Lda, uint Ldb, uint Ldc,
+    private readonly record struct TilesArgs(In A, In B, In Bias, In D, InOut C, uint M, uint N, uint K, uint Lda, uint Ldb, uint Ldc,
         uint StrideA, uint StrideB, uint Batch, uint Splits, uint KPerSplit, float Alpha, float Beta);
+
+    private readonly record struct DirectArgs(In A, In B, In Bias, In D, InOut C, uint M, uint N, uint K, uint Lda, uint Ldb, uint Ldc,
+        uint StrideA, uint StrideB, uint Batch, float Alpha, float Beta);
 
     private readonly record struct SumArgs(In P, In Bias, In D, InOut C, uint Elements, uint N, uint Batch, uint Splits, uint OutF32, float Alpha, float Beta);
 
     private readonly record struct SkinnyArgs(In A, In B, In Bias, In D, InOut C, uint M, uint N, uint K, uint Lda, uint Ldb, uint Ldc, float Alpha, float Beta);
+
+    private readonly record struct Call(Operand A, Operand B, Tensor C, int Batch, float Alpha, Tensor? Bias, Tensor? D, float Beta, int M, int N, int K)
+    {
+        public ComputeDevice Device => C.Device;
+
+        public string Variant => A.Tensor.DType.Variant();
+
+        public uint IsFloat32 => C.DType == DType.Float32 ? 1u : 0u;
+
+        public uint StrideA => A.PerBatch ? (uint)(A.Rows * A.Columns) : 0;
+
+        public uint StrideB => B.PerBatch ? (uint)(B.Rows * B.Columns) : 0;
+    }
 
     /// <summary>Runs one product.</summary>
     /// <param name="a">op(A) [m,k].</param>
@@ -38,39 +56,65 @@ internal static class Gemm
     /// <param name="bias">[n] in A's type, added to every row; or null.</param>
     /// <param name="d">Added with the factor <paramref name="beta"/>: like c, may be c itself to accumulate; or null.</param>
     /// <param name="beta">Factor of <paramref name="d"/>.</param>
+    /// <param name="route">The kernel; the fastest for device and shape when null.</param>
     /// <exception cref="ShapeException">Sizes do not fit each other, or exceed 2^31 rows, columns or elements of one batch.</exception>
     /// <exception cref="DTypeException">Types do not fit.</exception>
-    public static void Run(Operand a, Operand b, Tensor c, int batch = 1, float alpha = 1, Tensor? bias = null, Tensor? d = null, float beta = 1)
+    public static void Run(Operand a, Operand b, Tensor c, int batch = 1, float alpha = 1, Tensor? bias = null, Tensor? d = null, float beta = 1, GemmRoute? route = null)
     {
         var (m, k) = a.Transposed ? (a.Columns, a.Rows) : (a.Rows, a.Columns);
         var (k2, n) = b.Transposed ? (b.Columns, b.Rows) : (b.Rows, b.Columns);
         Check(a, b, c, batch, bias, d, m, n, k, k2);
         if (c.Count == 0) return;
         c.Storage.Version++;
-        var type = a.Tensor.DType;
-        var isFloat32 = c.DType == DType.Float32;
-        if (batch == 1 && m <= SkinnyRows && !a.Transposed && b.Transposed)
+        var call = new Call(a, b, c, batch, alpha, bias, d, beta, m, n, k);
+        switch (route ?? GemmPlan.Route(c.Device, a, b, batch, m, n, k))
         {
-            var rows = System.Numerics.BitOperations.RoundUpToPowerOf2((uint)m);
-            const uint columns = 2;
-            var perGroup = (int)(SkinnyWorkgroup / (uint)c.Device.SubgroupSize * columns);
-            SkinnyKernel.Launch(c.Device, new(a.Tensor, b.Tensor, bias, d, c, (uint)m, (uint)n, (uint)k, (uint)k, (uint)k, (uint)n, alpha, beta), Grid.Over(n, perGroup),
-                type.Variant(), SkinnyWorkgroup, rows, columns, IsAligned(k, a.Tensor, b.Tensor) ? 1u : 0, isFloat32 ? 1u : 0);
-            return;
+            case GemmRoute.Skinny:
+                RunSkinny(call);
+                break;
+            case GemmRoute.Direct:
+                RunDirect(call);
+                break;
+            default:
+                RunTiles(call);
+                break;
         }
+    }
 
-        var plan = GemmPlan.For(c.Device, type, m, n, k, batch);
-        using var partial = plan.Splits > 1 ? Tensor.Empty(c.Device, DType.Float32, batch, plan.Splits, m, n) : null;
-        var aligned = IsAligned(a.Columns, a.Tensor) && IsAligned(b.Columns, b.Tensor) && IsAligned(n, partial ?? c, bias, d);
-        var args = new Args(a.Tensor, b.Tensor, partial is null ? bias : null, partial is null ? d : null, partial ?? c, (uint)m, (uint)n, (uint)k,
-            (uint)a.Columns, (uint)b.Columns, (uint)n, a.PerBatch ? (uint)(a.Rows * a.Columns) : 0, b.PerBatch ? (uint)(b.Rows * b.Columns) : 0,
-            (uint)batch, (uint)plan.Splits, (uint)plan.KPerSplit, alpha, beta);
-        TileKernel.Launch(c.Device, args, Grid.Linear(plan.Tiles * plan.Splits * batch), $"{type.Variant()},{TileProduct.Path(c.Device, type)}",
-            TileProduct.Spec(c.Device, type, plan.TileM, plan.TileN, a.Transposed ? 1u : 0, b.Transposed ? 1u : 0, aligned ? 1u : 0, isFloat32 ? 1u : 0));
+    private static void RunSkinny(in Call x)
+    {
+        var rows = System.Numerics.BitOperations.RoundUpToPowerOf2((uint)x.M);
+        var columnsPerGroup = (int)(SkinnyWorkgroup / (uint)x.Device.SubgroupSize * SkinnyColumns);
+        SkinnyKernel.Launch(x.Device, new(x.A.Tensor, x.B.Tensor, x.Bias, x.D, x.C, (uint)x.M, (uint)x.N, (uint)x.K, (uint)x.K, (uint)x.K, (uint)x.N, x.Alpha, x.Beta),
+            Grid.Over(x.N, columnsPerGroup), x.Variant, SkinnyWorkgroup, rows, SkinnyColumns, IsAligned(x.K, x.A.Tensor, x.B.Tensor) ? 1u : 0, x.IsFloat32);
+    }
+
+    private static void RunDirect(in Call x)
+    {
+        var quads = x.N <= 16 ? 4 : x.N <= 32 ? 8 : 16;
+        var rowsPerGroup = x.Device.SubgroupSize * DirectRows;
+        var groups = (x.M + rowsPerGroup - 1L) / rowsPerGroup * ((x.N + 4L * quads - 1) / (4 * quads)) * x.Batch;
+        var isAligned = IsAligned(x.A.Columns, x.A.Tensor) && IsAligned(x.B.Columns, x.B.Tensor);
+        DirectKernel.Launch(x.Device, new(x.A.Tensor, x.B.Tensor, x.Bias, x.D, x.C, (uint)x.M, (uint)x.N, (uint)x.K, (uint)x.A.Columns, (uint)x.B.Columns, (uint)x.N,
+            x.StrideA, x.StrideB, (uint)x.Batch, x.Alpha, x.Beta), Grid.Linear(groups), x.Variant, (uint)x.Device.SubgroupSize, (uint)quads,
+            x.A.Transposed ? 1u : 0, x.B.Transposed ? 1u : 0, x.IsFloat32, isAligned ? 1u : 0, x.N % (4 * quads) != 0 ? 1u : 0);
+    }
+
+    private static void RunTiles(in Call x)
+    {
+        var type = x.A.Tensor.DType;
+        var plan = GemmPlan.For(x.Device, type, x.M, x.N, x.K, x.Batch);
+        using var partial = plan.Splits > 1 ? Tensor.Empty(x.Device, DType.Float32, x.Batch, plan.Splits, x.M, x.N) : null;
+        var isAligned = IsAligned(x.A.Columns, x.A.Tensor) && IsAligned(x.B.Columns, x.B.Tensor) && IsAligned(x.N, partial ?? x.C, x.Bias, x.D);
+        var isAlignedTo8 = isAligned && (x.A.Columns | x.B.Columns) % 8 == 0 && (x.A.Tensor.Address | x.B.Tensor.Address) % 16 == 0;
+        TilesKernel.Launch(x.Device, new(x.A.Tensor, x.B.Tensor, partial is null ? x.Bias : null, partial is null ? x.D : null, partial ?? x.C, (uint)x.M, (uint)x.N, (uint)x.K,
+            (uint)x.A.Columns, (uint)x.B.Columns, (uint)x.N, x.StrideA, x.StrideB, (uint)x.Batch, (uint)plan.Splits, (uint)plan.KPerSplit, x.Alpha, x.Beta),
+            Grid.Linear(plan.Tiles * plan.Splits * x.Batch), $"{x.Variant},{TileProduct.Path(x.Device, type)}",
+            TileProduct.Spec(x.Device, type, plan.TileM, plan.TileN, x.A.Transposed ? 1u : 0, x.B.Transposed ? 1u : 0, isAlignedTo8 ? 8u : isAligned ? 4u : 1u, x.IsFloat32));
         if (partial is null) return;
-        var groups = ((long)m * n + SumWorkgroup - 1) / SumWorkgroup * batch;
-        SumKernel.Launch(c.Device, new(partial, bias, d, c, (uint)(m * n), (uint)n, (uint)batch, (uint)plan.Splits, isFloat32 ? 1u : 0, alpha, beta), Grid.Linear(groups),
-            type.Variant(), SumWorkgroup);
+        var groups = ((long)x.M * x.N + SumWorkgroup - 1) / SumWorkgroup * x.Batch;
+        SumKernel.Launch(x.Device, new(partial, x.Bias, x.D, x.C, (uint)(x.M * x.N), (uint)x.N, (uint)x.Batch, (uint)plan.Splits, x.IsFloat32, x.Alpha, x.Beta),
+            Grid.Linear(groups), x.Variant, SumWorkgroup);
     }
 
     /// <summary>True when rows of this width begin at whole quads in all these tensors.</summary>

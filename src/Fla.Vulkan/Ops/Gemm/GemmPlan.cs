@@ -1,5 +1,18 @@
 namespace Fla.Vulkan.Ops;
 
+/// <summary>The kernels that multiply matrices.</summary>
+internal enum GemmRoute
+{
+    /// <summary>The tile product (shaders/gemm/gemm.comp): any product, on any device.</summary>
+    Tiles,
+
+    /// <summary>From the cache, for CPU drivers (direct.comp). Needs four columns, or a transposed B.</summary>
+    Direct,
+
+    /// <summary>Few rows against a transposed B, once through the weights (skinny.comp).</summary>
+    Skinny,
+}
+
 /// <summary>How a product is cut: the tile of a workgroup and the pieces of the reduction. A function of device and shape alone, so results repeat.</summary>
 internal readonly record struct GemmPlan(int TileM, int TileN, int Splits, int KPerSplit, long Tiles)
 {
@@ -9,7 +22,16 @@ internal readonly record struct GemmPlan(int TileM, int TileN, int Splits, int K
     /// <summary>Enough large tiles to give every multiprocessor of a large card one.</summary>
     private const int ManyTiles = 96;
 
-    /// <summary>Chooses for [m,k]·[k,n].</summary>
+    private const int SkinnyRows = 8;
+
+    /// <summary>The fastest kernel for op(A) [m,k] times op(B) [k,n].</summary>
+    public static GemmRoute Route(ComputeDevice device, Operand a, Operand b, int batch, int m, int n, int k)
+    {
+        if (batch == 1 && m <= SkinnyRows && k > 0 && !a.Transposed && b.Transposed) return GemmRoute.Skinny;
+        return device.IsCpu && k > 0 && (n >= 4 || b.Transposed) ? GemmRoute.Direct : GemmRoute.Tiles;
+    }
+
+    /// <summary>How the tile product cuts [m,k]·[k,n].</summary>
     public static GemmPlan For(ComputeDevice device, DType type, int m, int n, int k, int batch)
     {
         var (tileM, tileN) = (Fit(m), Fit(n));

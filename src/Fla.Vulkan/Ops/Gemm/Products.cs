@@ -69,16 +69,7 @@ public static class Products
             dw = Tensor.EmptyLike(weight);
             Gemm.Run(new(dy, rows, outputs, Transposed: true), new(x, rows, inputs), dw);
         }
-        return [dx, dw, ctx.Needs(2) ? SumOfRows(dy, rows, outputs) : null];
-    }
-
-    /// <summary>Σ over rows, as a product with ones: fp32 sums in a fixed order.</summary>
-    internal static Tensor SumOfRows(Tensor x, int rows, int columns)
-    {
-        using var ones = Tensor.Full(x.Device, x.DType, 1, rows, 1);
-        var sum = Tensor.Empty(x.Device, x.DType, columns);
-        Gemm.Run(new(ones, rows, 1, Transposed: true), new(x, rows, columns), sum);
-        return sum;
+        return [dx, dw, ctx.Needs(2) ? Reductions.Run(dy, 1, rows, outputs, Reduction.Sum, dy.DType, [outputs]) : null];
     }
 
     private static int RowsOf(Tensor x)

@@ -6,13 +6,10 @@ namespace Fla.Vulkan.Ops;
 /// </summary>
 internal static class CrossEntropyRows
 {
-    /// <summary>CPU drivers pay for every barrier of every invocation: few long lanes beat many short ones there.</summary>
-    private const uint CpuWorkgroup = 32;
-
     private static readonly Kernel<RowArgs> RowKernel = new("loss/cross_entropy");
     private static readonly Kernel<CountArgs> CountKernel = new("loss/count_labels");
 
-    private readonly record struct RowArgs(In Logits, In Labels, Out Loss, Out ZLoss, InOut Lse, Out DLogits, In Upstream, In Divisor, uint Rows, uint Width, uint LabelType,
+    private readonly record struct RowArgs(In Logits, In Labels, Out Loss, Out ZLoss, InOut Lse, Out DLogits, In Upstream, In Divisor, uint Rows, uint Width, uint Lanes, uint LabelType,
         int Ignored, uint UpstreamStride, uint Wide, uint LseGiven, float Scale, float Cap, float Smoothing, float Square, float Warp);
 
     private readonly record struct CountArgs(In Labels, Out Count, uint N, uint LabelType, int Ignored, uint Least);
@@ -38,10 +35,11 @@ internal static class CrossEntropyRows
         Require.Float(logits, nameof(logits));
         var rows = RowLayout.RowCount(logits);
         Require.That(labels.Count == rows, $"labels {labels.Describe()} are not one for each row of the logits {logits.Describe()}");
-        RowKernel.Launch(logits.Device, new(logits, labels, loss, zLoss, lse, dlogits, upstream, divisor, RowLayout.Index(rows, logits), (uint)logits.Size(-1), RowLayout.TypeCode(labels),
+        var lanes = RowLayout.Lanes(logits.Device, logits.Size(-1));
+        RowKernel.Launch(logits.Device, new(logits, labels, loss, zLoss, lse, dlogits, upstream, divisor, RowLayout.Index(rows, logits), (uint)logits.Size(-1), (uint)lanes, RowLayout.TypeCode(labels),
             options.IgnoreIndex, upstream is { Count: > 1 } ? 1u : 0u, RowLayout.Wide(logits.Size(-1), logits, dlogits), isLseGiven ? 1u : 0u, options.LogitScale,
-            options.LogitSoftcapping ?? 0, options.LabelSmoothing, options.LseSquareScale, options.L2WarpFactor / (totalRows ?? rows)), Grid.Linear(rows), logits.DType.Variant(),
-            logits.Device.IsCpu ? CpuWorkgroup : RowLayout.Workgroup);
+            options.LogitSoftcapping ?? 0, options.LabelSmoothing, options.LseSquareScale, options.L2WarpFactor / (totalRows ?? rows)), RowLayout.Rows(logits.Device, rows, lanes),
+            logits.DType.Variant(), RowLayout.RowWorkgroup(logits.Device));
     }
 
     /// <summary>The number of labels that are not ignored, at least <paramref name="least"/>: f32 [1].</summary>

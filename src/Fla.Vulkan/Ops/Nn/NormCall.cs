@@ -5,16 +5,19 @@ internal sealed record NormCall
 {
     private const uint SubtractMeanFlag = 1, GateAfterFlag = 2, GateBeforeFlag = 4, GateSigmoidFlag = 8, WideFlag = 16;
     private const int ResidualType = 0, WeightType = 4, BiasType = 8, OutputType = 12, SumType = 16, SumGradientType = 20, GradientType = 24;
-    private const int RowsPerSegment = 4;
+    private const int MinRowsPerBlock = 8;
 
     private static readonly Kernel<ForwardArgs> Forward = new("norm/norm");
     private static readonly Kernel<BackwardArgs> BackwardKernel = new("norm/norm_backward");
+    private static readonly Kernel<WeightArgs> WeightKernel = new("norm/norm_backward_weight");
 
     private readonly record struct ForwardArgs(In X, In Residual, In Weight, In Bias, In Gate, Out Y, Out Sum, Out Stats, uint Rows, uint Width, uint Groups, uint Lanes,
         uint Flags, uint Types, float InvCount, float Eps);
 
-    private readonly record struct BackwardArgs(In DY, In S, In Gate, In Weight, In Bias, In Stats, In DSum, Out DX, Out DResidual, Out DGate, InOut DWeight, InOut DBias,
-        uint Rows, uint Width, uint Groups, uint Blocks, uint Lanes, uint Flags, uint Types, float InvCount);
+    private readonly record struct BackwardArgs(In DY, In S, In Gate, In Weight, In Bias, In Stats, In DSum, Out DX, Out DResidual, Out DGate, uint Rows, uint Width,
+        uint Groups, uint Lanes, uint Flags, uint Types, float InvCount);
+
+    private readonly record struct WeightArgs(In DY, In S, In Gate, In Stats, Out DWeight, Out DBias, uint Rows, uint Width, uint Groups, uint Blocks, uint Flags, uint Types);
 
     private sealed record Saved(int Groups, int Width, uint Flags, float InvCount, DType XType, DType? ResidualType);
 
@@ -66,8 +69,9 @@ internal sealed record NormCall
         var invCount = IsSum ? 1 : 1f / width;
         var types = (RowLayout.TypeCode(Residual) << ResidualType) | (RowLayout.TypeCode(Weight) << WeightType) | (RowLayout.TypeCode(Bias) << BiasType)
             | (RowLayout.TypeCode(y) << OutputType) | (RowLayout.TypeCode(sum) << SumType);
-        Forward.Launch(X.Device, new(X, Residual, Weight, Bias, Gate, y, sum, stats, RowLayout.Index(rows, X), (uint)width, (uint)Groups, (uint)RowLayout.Lanes(width), flags | wide,
-            types, invCount, Eps), RowLayout.Rows(rows, width), X.DType.Variant(), RowLayout.Workgroup);
+        var lanes = RowLayout.Lanes(X.Device, width);
+        Forward.Launch(X.Device, new(X, Residual, Weight, Bias, Gate, y, sum, stats, RowLayout.Index(rows, X), (uint)width, (uint)Groups, (uint)lanes, flags | wide, types,
+            invCount, Eps), RowLayout.Rows(X.Device, rows, lanes), X.DType.Variant(), RowLayout.RowWorkgroup(X.Device));
         if (isRecording)
         {
             Autograd.Record(Name, [X, Weight, Bias, Residual, Gate], isPrenorm && sum != null ? [y, sum] : [y], [sum ?? X, Weight, Bias, Gate, stats], Backward,
@@ -101,30 +105,31 @@ internal sealed record NormCall
         Tensor s = ctx.Saved(0)!, stats = ctx.Saved(4)!;
         Tensor? weight = ctx.Saved(1), bias = ctx.Saved(2), gate = ctx.Saved(3);
         var device = s.Device;
-        var rows = (int)(s.Count / width / groups);
-        var lanes = RowLayout.Lanes(width);
-        var slots = (rows + RowLayout.RowsPerWorkgroup(width) - 1) / RowLayout.RowsPerWorkgroup(width);
-        var wantsSums = ctx.Needs(1) || ctx.Needs(2);
-        var blocks = wantsSums ? Math.Clamp(slots / RowsPerSegment, 1, Math.Max(1, RowLayout.Fill(device) / groups)) : Math.Max(1, slots);
-
+        var rows = s.Count / width;
         var dx = Tensor.EmptyLike(s, xType);
         var dresidual = ctx.Needs(3) && residualType != xType ? Tensor.EmptyLike(s, residualType) : null;
         var dgate = ctx.Needs(4) ? Tensor.EmptyLike(s, xType) : null;
-        var dweight = ctx.Needs(1) ? Tensor.Empty(device, DType.Float32, blocks, groups * width) : null;
-        var dbias = ctx.Needs(2) ? Tensor.Empty(device, DType.Float32, blocks, groups * width) : null;
         var wide = RowLayout.Wide(width, given, s, gate, weight, bias, dsum, dx, dresidual, dgate) * WideFlag;
         var types = ((uint)(residualType ?? DType.Float32) << ResidualType) | (RowLayout.TypeCode(weight) << WeightType) | (RowLayout.TypeCode(bias) << BiasType)
             | (RowLayout.TypeCode(s) << SumType) | (RowLayout.TypeCode(dsum) << SumGradientType) | (RowLayout.TypeCode(given) << GradientType);
-        BackwardKernel.Launch(device, new(given, s, gate, weight, bias, stats, dsum, dx, dresidual, dgate, dweight, dbias, (uint)rows, (uint)width, (uint)groups, (uint)blocks,
-            (uint)lanes, flags | wide, types, invCount), Grid.Linear((long)blocks * groups), xType.Variant(), RowLayout.Workgroup);
-        return
-        [
-            dx,
-            Total(dweight, weight),
-            Total(dbias, bias),
-            ctx.Needs(3) ? dresidual ?? dx : null,
-            dgate,
-        ];
+        var lanes = RowLayout.Lanes(device, width);
+        BackwardKernel.Launch(device, new(given, s, gate, weight, bias, stats, dsum, dx, dresidual, dgate, (uint)rows, (uint)width, (uint)groups, (uint)lanes, flags | wide, types,
+            invCount), RowLayout.Rows(device, rows, lanes), xType.Variant(), RowLayout.RowWorkgroup(device));
+        Tensor? dweight = null, dbias = null;
+        if (ctx.Needs(1) || ctx.Needs(2))
+        {
+            var pieces = (width + 3) / 4 * groups;
+            var rowsOfGroup = rows / groups;
+            var blocks = (int)Math.Clamp(RowLayout.Fill(device) * RowLayout.Workgroup / pieces, 1, Math.Max(1, rowsOfGroup / MinRowsPerBlock));
+            using var weights = ctx.Needs(1) ? Tensor.Empty(device, DType.Float32, blocks, groups * width) : null;
+            using var biases = ctx.Needs(2) ? Tensor.Empty(device, DType.Float32, blocks, groups * width) : null;
+            wide = RowLayout.Wide(width, given, s, gate) * WideFlag;
+            WeightKernel.Launch(device, new(given, s, gate, stats, weights, biases, (uint)rowsOfGroup, (uint)width, (uint)groups, (uint)blocks, flags | wide, types),
+                Grid.Over((long)pieces * blocks, RowLayout.Workgroup), xType.Variant(), RowLayout.Workgroup);
+            dweight = Total(weights, weight);
+            dbias = Total(biases, bias);
+        }
+        return [dx, dweight, dbias, ctx.Needs(3) ? dresidual ?? dx : null, dgate];
     }
 
     private static Tensor? Total(Tensor? partial, Tensor? parameter) =>

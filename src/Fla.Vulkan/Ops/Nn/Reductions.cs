@@ -17,6 +17,7 @@ public static class Reductions
     private const int Workgroup = RowLayout.Workgroup;
     private const int MaxColumns = 64;
     private const int TermsPerInvocation = 16;
+    private const int CpuFlat = 64;
 
     private static readonly Kernel<Args> Stage = new("reduce/reduce");
     private static readonly Kernel<ArgMaxArgs> ArgMaxKernel = new("reduce/argmax");
@@ -80,8 +81,10 @@ public static class Reductions
         Require.Float(x, nameof(x));
         var y = Tensor.Empty(x.Device, type, shape);
         if (y.Count == 0) return y;
-        var columns = Math.Min(MaxColumns, PowerOfTwo(inner));
-        var depth = Math.Min(Workgroup / columns, PowerOfTwo(count));
+        // On CPU drivers barriers are dear: with results enough for all invocations, each adds up its own.
+        var isFlat = x.Device.IsCpu && outer * inner >= CpuFlat;
+        var columns = Math.Min(isFlat ? Workgroup : MaxColumns, PowerOfTwo(inner));
+        var depth = isFlat ? 1 : Math.Min(Workgroup / columns, PowerOfTwo(count));
         var groups = Ceiling(outer, Workgroup / (columns * depth)) * Ceiling(inner, columns);
         var splits = Math.Clamp(RowLayout.Fill(x.Device) / groups, 1, Math.Max(1, Ceiling(count, depth * TermsPerInvocation)));
         if (splits == 1)
@@ -92,8 +95,7 @@ public static class Reductions
         using var partial = Tensor.Empty(x.Device, DType.Float32, (int)outer, (int)splits, (int)inner);
         Launch(x, partial, null, op, 1, splits);
         var next = op == Reduction.Max ? Reduction.Max : Reduction.Sum;
-        columns = Math.Min(MaxColumns, PowerOfTwo(inner));
-        depth = Math.Min(Workgroup / columns, PowerOfTwo(splits));
+        depth = isFlat ? 1 : Math.Min(Workgroup / columns, PowerOfTwo(splits));
         count = splits;
         Launch(partial, y, divisor, next, scale, 1);
         return y;

@@ -1,21 +1,25 @@
+using System.Numerics;
+
 namespace Fla.Vulkan.Ops;
 
 /// <summary>How row kernels spread over invocations, and how element types reach shaders that take any (shaders/common/anytype.glsl).</summary>
 internal static class RowLayout
 {
-    /// <summary>Invocations of a workgroup of every row kernel.</summary>
+    /// <summary>Invocations of a workgroup of elementwise kernels and reductions.</summary>
     public const int Workgroup = 256;
 
+    private const int CpuRowWorkgroup = 32;
     private const int PerInvocation = 4;
 
-    /// <summary>Invocations for one row: a power of two, four elements each, at most a workgroup.</summary>
-    public static int Lanes(int width) => (int)Math.Min(Workgroup, System.Numerics.BitOperations.RoundUpToPowerOf2((uint)Math.Max(1, (width + PerInvocation - 1) / PerInvocation)));
+    /// <summary>Invocations of a workgroup of row kernels: few on CPU drivers, where a barrier costs a switch for each subgroup.</summary>
+    public static uint RowWorkgroup(ComputeDevice device) => device.IsCpu ? CpuRowWorkgroup : (uint)Workgroup;
 
-    /// <summary>Rows that one workgroup takes.</summary>
-    public static int RowsPerWorkgroup(int width) => Workgroup / Lanes(width);
+    /// <summary>Invocations for one row: a power of two, four elements each, at most a workgroup; on CPU drivers at most a subgroup, which needs no barriers.</summary>
+    public static int Lanes(ComputeDevice device, int width) =>
+        (int)Math.Min(device.IsCpu ? Math.Min(CpuRowWorkgroup, device.SubgroupSize) : Workgroup, BitOperations.RoundUpToPowerOf2((uint)Math.Max(1, (width + PerInvocation - 1) / PerInvocation)));
 
-    /// <summary>A grid over rows of the given width, <see cref="Lanes"/> invocations each.</summary>
-    public static Grid Rows(long rows, int width) => Grid.Over(rows, RowsPerWorkgroup(width));
+    /// <summary>A grid over rows, so many invocations each.</summary>
+    public static Grid Rows(ComputeDevice device, long rows, int lanes) => Grid.Over(rows, (int)RowWorkgroup(device) / lanes);
 
     /// <summary>A grid over elements, four an invocation.</summary>
     public static Grid Elements(long count) => Grid.Over(count, Workgroup * PerInvocation);

@@ -42,8 +42,10 @@ public static class Softmaxes
         var rows = RowLayout.RowCount(saved);
         dy = dy?.As(saved.DType);
         if (width == 0) return result;
-        RowKernel.Launch(saved.Device, new(saved, dy, result, RowLayout.Index(rows, saved), (uint)width, (uint)RowLayout.Lanes(width), bySum ? 1u : 0u,
-            RowLayout.Wide(width, saved, dy, result), eps), RowLayout.Rows(rows, width), saved.DType.Variant(), RowLayout.Workgroup);
+        var lanes = RowLayout.Lanes(saved.Device, width);
+        RowKernel.Launch(saved.Device, new(saved, dy, result, RowLayout.Index(rows, saved), (uint)width, (uint)lanes, bySum ? 1u : 0u,
+            RowLayout.Wide(width, saved, dy, result), eps), RowLayout.Rows(saved.Device, rows, lanes), saved.DType.Variant(),
+            RowLayout.RowWorkgroup(saved.Device));
         return result;
     }
 }

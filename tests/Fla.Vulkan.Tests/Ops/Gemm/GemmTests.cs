@@ -10,44 +10,56 @@ internal sealed class GemmTests(TestDevice device) : DeviceTests(device)
 {
     private static readonly DType[] Types = [DType.Float32, DType.Float16, DType.BFloat16];
 
+    private static readonly GemmRoute[] General = [GemmRoute.Tiles, GemmRoute.Direct];
+
     // m, n, k: whole tiles, ragged edges, odd sizes, single rows and columns, empty reductions.
-    private static readonly int[][] Sizes = [[64, 64, 64], [67, 93, 71], [130, 20, 36], [16, 48, 16], [1, 7, 130], [33, 1, 5], [5, 66, 33], [128, 128, 4], [3, 5, 0]];
+    private static readonly (DType, int, int, int)[] Sizes =
+    [
+        (DType.Float32, 64, 64, 64), (DType.Float32, 67, 93, 71), (DType.Float32, 130, 20, 36), (DType.Float32, 16, 48, 16), (DType.Float32, 1, 7, 130),
+        (DType.Float32, 33, 1, 5), (DType.Float32, 5, 66, 33), (DType.Float32, 128, 128, 4), (DType.Float32, 3, 5, 0),
+        (DType.Float16, 67, 93, 71), (DType.Float16, 80, 72, 64), (DType.Float16, 7, 66, 33), (DType.BFloat16, 67, 93, 71), (DType.BFloat16, 80, 72, 64), (DType.BFloat16, 7, 66, 33),
+    ];
 
     [Test]
-    public void EveryTransposition([ValueSource(nameof(Types))] DType type, [Values] bool transA, [Values] bool transB, [ValueSource(nameof(Sizes))] int[] size)
+    public void EveryTransposition([Values] bool transA, [Values] bool transB, [ValueSource(nameof(Sizes))] (DType Type, int M, int N, int K) size)
     {
-        Check(new(type, size[0], size[1], size[2]) { TransA = transA, TransB = transB });
+        var c = new Case(size.Type, size.M, size.N, size.K) { TransA = transA, TransB = transB };
+        Check(c with { Route = GemmRoute.Tiles });
+        if (c.K > 0 && (c.N >= 4 || transB)) Check(c with { Route = GemmRoute.Direct });
+        if (c.M <= 8 && !transA && transB) Check(c with { Route = GemmRoute.Skinny });
     }
 
     [Test]
-    public void Batches([ValueSource(nameof(Types))] DType type, [Values] bool transA, [Values] bool transB, [Values] bool sharedB) =>
-        Check(new(type, 35, 22, 40) { TransA = transA, TransB = transB, Batch = 3, IsSharedB = sharedB });
+    public void Batches([ValueSource(nameof(Types))] DType type, [Values] bool transA, [Values] bool transB, [Values] bool sharedB, [ValueSource(nameof(General))] GemmRoute route) =>
+        Check(new(type, 35, 22, 40) { TransA = transA, TransB = transB, Batch = 3, IsSharedB = sharedB, Route = route });
 
     [Test]
-    public void ScalesAndAdds([ValueSource(nameof(Types))] DType type, [Values(4, 70)] int m, [Values] bool inPlace, [Values] bool outFloat32) =>
-        Check(new(type, m, 50, 64) { TransB = true, Alpha = 0.5f, Beta = -2, HasBias = true, IsInPlace = inPlace, IsOutFloat32 = outFloat32 });
+    public void ScalesAndAdds([ValueSource(nameof(Types))] DType type, [Values] GemmRoute route, [Values] bool inPlace, [Values] bool outFloat32) =>
+        Check(new(type, route == GemmRoute.Skinny ? 5 : 70, 50, 64) { Route = route, TransB = true, Alpha = 0.5f, Beta = -2, HasBias = true, IsInPlace = inPlace, IsOutFloat32 = outFloat32 });
 
     [Test]
     public void LongReductionsAreCut([ValueSource(nameof(Types))] DType type, [Values] bool transA, [Values(1, 2)] int batch)
     {
-        var c = new Case(type, 20, 24, 4099) { TransA = transA, Batch = batch, Alpha = 0.25f, Beta = 1, HasBias = true };
+        var c = new Case(type, 20, 24, 4099) { TransA = transA, Batch = batch, Alpha = 0.25f, Beta = 1, HasBias = true, Route = GemmRoute.Tiles };
         Assert.That(GemmPlan.For(Device, type, c.M, c.N, c.K, batch).Splits, Is.GreaterThan(1));
         Check(c);
     }
 
     [Test]
-    public void LargeTiles([ValueSource(nameof(Types))] DType type) => Check(new(type, 1030, 1284, 96) { TransB = true });
+    public void LargeTiles([ValueSource(nameof(Types))] DType type, [ValueSource(nameof(General))] GemmRoute route) =>
+        Check(new(type, 1030, 1284, 96) { TransB = true, Route = route });
 
     [Test]
-    public void MatricesThatAreNotAligned([ValueSource(nameof(Types))] DType type, [Values(2, 40)] int m)
+    public void MatricesThatAreNotAligned([ValueSource(nameof(Types))] DType type, [Values] GemmRoute route)
     {
         // Rows of a view begin where the view begins: here one element past a quad.
         const int n = 33, k = 64;
+        var m = route == GemmRoute.Skinny ? 2 : 40;
         var (av, bv) = (Round(Inputs.Normal(1, m, k), type), Round(Inputs.Normal(2, n, k), type));
         using var a = Make([0, .. av.ToFloats()], [m * k + 1], type).Narrow(1, m * k);
         using var b = Make([0, .. bv.ToFloats()], [n * k + 1], type).Narrow(1, n * k);
         using var c = Tensor.Empty(Device, type, m, n);
-        Product.Run(new(a, m, k), new(b, n, k, Transposed: true), c);
+        Product.Run(new(a, m, k), new(b, n, k, Transposed: true), c, route: route);
         ErrorRatio.AssertClose(c.ToSingle(), Reference.Matmul(av, bv, transposeB: true).O.ToFloats(), Tolerance(type), "C");
     }
 
@@ -59,7 +71,7 @@ internal sealed class GemmTests(TestDevice device) : DeviceTests(device)
         float[] Once()
         {
             using var c = Tensor.Empty(Device, DType.Float32, 20, 30);
-            Product.Run(new(a, 4000, 20, Transposed: true), new(b, 4000, 30), c);
+            Product.Run(new(a, 4000, 20, Transposed: true), new(b, 4000, 30), c, route: GemmRoute.Tiles);
             return c.ToSingle();
         }
         var first = Once();
@@ -103,7 +115,7 @@ internal sealed class GemmTests(TestDevice device) : DeviceTests(device)
         using var bias = x.HasBias ? Make(biasValues.ToFloats(), biasValues.Shape, x.Type) : null;
         using var d = x.Beta != 0 ? Make(dv.ToFloats(), dv.Shape, outType) : null;
         using var c = x.IsInPlace ? d!.Detach() : Tensor.Empty(Device, outType, x.Batch, x.M, x.N);
-        Product.Run(new(a, rowsA, columnsA, x.TransA, PerBatch: true), new(b, rowsB, columnsB, x.TransB, PerBatch: !x.IsSharedB), c, x.Batch, x.Alpha, bias, d, x.Beta);
+        Product.Run(new(a, rowsA, columnsA, x.TransA, PerBatch: true), new(b, rowsB, columnsB, x.TransB, PerBatch: !x.IsSharedB), c, x.Batch, x.Alpha, bias, d, x.Beta, x.Route);
 
         var expected = new float[x.Batch * x.M * x.N];
         for (var batch = 0; batch < x.Batch; batch++)
@@ -146,5 +158,7 @@ internal sealed class GemmTests(TestDevice device) : DeviceTests(device)
         public bool IsInPlace { get; init; }
 
         public bool IsOutFloat32 { get; init; }
+
+        public GemmRoute Route { get; init; }
     }
 }

@@ -7,7 +7,7 @@ namespace Fla.Models.Generation;
 /// One token at a time for a batch, after its prompts. The states are of fixed size and stay in place, so one captured step decodes every token: before a
 /// replay the host writes the tokens and their positions.
 /// </summary>
-internal sealed class DecodeSession : IDisposable
+internal sealed class Decoder : IDisposable
 {
     private readonly CausalLM _model;
     private readonly ModelCache _cache;
@@ -19,13 +19,13 @@ internal sealed class DecodeSession : IDisposable
     private CommandGraph? _graph;
     private Tensor? _result;
 
-    /// <summary>A session.</summary>
+    /// <summary>A decoder.</summary>
     /// <param name="model">The model.</param>
     /// <param name="cache">Its memory of the prompts.</param>
     /// <param name="positions">Position of each row's next token.</param>
     /// <param name="usesGraph">Whether the step is captured and replayed.</param>
     /// <param name="isArgMax">Whether the device chooses the likeliest token.</param>
-    public DecodeSession(CausalLM model, ModelCache cache, int[] positions, bool usesGraph, bool isArgMax)
+    public Decoder(CausalLM model, ModelCache cache, int[] positions, bool usesGraph, bool isArgMax)
     {
         _model = model;
         _cache = cache;
@@ -36,7 +36,7 @@ internal sealed class DecodeSession : IDisposable
         _offsets = Tensor.Empty(model.Device, DType.Int32, positions.Length).Own();
     }
 
-    /// <summary>Feeds one token a row. The result is logits [B, 1, V], or the likeliest tokens i32 [B, 1], and is the session's own.</summary>
+    /// <summary>Feeds one token a row. The result is logits [B, 1, V], or the likeliest tokens i32 [B, 1], and is the decoder's own.</summary>
     public Tensor Step(ReadOnlySpan<int> tokens)
     {
         _ids.Write(tokens);

@@ -1,0 +1,104 @@
+using Fla.Testing;
+using Fla.Testing.References;
+using Fla.Vulkan.Ops;
+using NUnit.Framework;
+using CrossEntropyOptions = Fla.Vulkan.Ops.CrossEntropyOptions;
+using ReferenceOptions = Fla.Testing.References.CrossEntropyOptions;
+
+namespace Fla.Vulkan.Tests.Ops.Nn;
+
+public sealed class FusedLinearLossesTests(TestDevice device) : NnTests(device)
+{
+    private const int Rows = 21;
+    private const int Width = 24;
+
+    private static readonly CrossEntropyOptions[] Options =
+    [
+        new(),
+        new() { Reduction = LossReduction.Sum, LabelSmoothing = 0.1f },
+        new() { LseSquareScale = 1e-2f, LogitScale = 0.8f },
+        new() { LogitSoftcapping = 3, IgnoreIndex = 5 },
+        new() { L2WarpFactor = 0.2f },
+    ];
+
+    [Test]
+    public void CrossEntropyOfEveryOption([ValueSource(nameof(Options))] CrossEntropyOptions options, [ValueSource(nameof(FloatTypes))] DType type,
+        [Values(false, true)] bool hasBias)
+    {
+        const int classes = 100;
+        RefTensor x = Normal(1, type, Rows, Width), weight = Round(Inputs.Normal(2, classes, Width).Map(v => 0.5 * v), type);
+        var bias = hasBias ? Normal(3, type, classes) : null;
+        var labels = Inputs.Ids(4, classes, Rows);
+        (labels[0], labels[13]) = (options.IgnoreIndex, options.IgnoreIndex);
+        var dloss = new RefTensor([1.5f], 1);
+        var expected = Reference.FusedLinearCrossEntropy(x, labels, weight, bias, new ReferenceOptions
+        {
+            IgnoreIndex = options.IgnoreIndex, Reduction = options.Reduction == LossReduction.Sum ? "sum" : "mean", LabelSmoothing = options.LabelSmoothing,
+            LogitScale = options.LogitScale, LseSquareScale = options.LseSquareScale, LogitSoftcapping = options.LogitSoftcapping,
+            L2WarpFactor = options.L2WarpFactor,
+        }, dloss);
+        Tensor leafX = Leaf(x, type), leafW = Leaf(weight, type);
+        var leafB = OptionalLeaf(bias, type);
+        var loss = FusedLinearLosses.CrossEntropy(leafX.View(3, 7, Width), Tensor.FromInt32(Device, labels, 3, 7), leafW, leafB, options, numChunks: 4);
+        ErrorRatio.AssertClose(loss.ToSingle(), expected.Output("loss").ToFloats(), Tolerance(type), "loss");
+        Autograd.Backward(loss, Make([1.5f], []));
+        ErrorRatio.AssertClose(leafX.Grad!.ToSingle(), expected.Grad("x").ToFloats(), GradientTolerance(type), "gradient of x");
+        ErrorRatio.AssertClose(leafW.Grad!.ToSingle(), expected.Grad("weight").ToFloats(), GradientTolerance(type), "gradient of the weight");
+        if (leafB != null) ErrorRatio.AssertClose(leafB.Grad!.ToSingle(), expected.Grad("bias").ToFloats(), GradientTolerance(type), "gradient of the bias");
+    }
+
+    [Test]
+    public void KlDivergenceIsTheReference([ValueSource(nameof(FloatTypes))] DType type)
+    {
+        const int classes = 90, teacherWidth = 16;
+        RefTensor x = Normal(1, type, Rows, Width), weight = Round(Inputs.Normal(2, classes, Width).Map(v => 0.4 * v), type);
+        RefTensor target = Normal(3, type, Rows, teacherWidth), targetWeight = Round(Inputs.Normal(4, classes, teacherWidth).Map(v => 0.4 * v), type);
+        var expected = Reference.FusedKlDiv(x, target, weight, targetWeight, new RefTensor([2f], 1));
+        Tensor leafX = Leaf(x, type), leafW = Leaf(weight, type);
+        var loss = FusedLinearLosses.KlDivergence(leafX, Constant(target, type), leafW, Constant(targetWeight, type), numChunks: 3);
+        ErrorRatio.AssertClose(loss.ToSingle(), expected.Output("loss").ToFloats(), Tolerance(type), "loss");
+        Autograd.Backward(loss, Make([2f], []));
+        ErrorRatio.AssertClose(leafX.Grad!.ToSingle(), expected.Grad("x").ToFloats(), GradientTolerance(type), "gradient of x");
+        ErrorRatio.AssertClose(leafW.Grad!.ToSingle(), expected.Grad("weight").ToFloats(), GradientTolerance(type), "gradient of the weight");
+    }
+
+    [Test]
+    public void SmallGradientsOfManyRowsSurviveHalfPrecision()
+    {
+        const int rows = 4096, classes = 512;
+        var x = Leaf(Normal(1, DType.Float16, rows, 8), DType.Float16);
+        var weight = Leaf(Normal(2, DType.Float16, classes, 8), DType.Float16);
+        Autograd.Backward(FusedLinearLosses.CrossEntropy(x, Tensor.FromInt32(Device, Inputs.Ids(3, classes, rows), rows), weight), Make([4096f], []));
+        Tensor wideX = Leaf(Normal(1, DType.Float16, rows, 8), DType.Float32), wideW = Leaf(Normal(2, DType.Float16, classes, 8), DType.Float32);
+        Autograd.Backward(FusedLinearLosses.CrossEntropy(wideX, Tensor.FromInt32(Device, Inputs.Ids(3, classes, rows), rows), wideW), Make([4096f], []));
+        ErrorRatio.AssertClose(weight.Grad!.ToSingle(), wideW.Grad!.ToSingle(), GradientTolerance(DType.Float16), "gradient of the weight");
+        ErrorRatio.AssertClose(x.Grad!.ToSingle(), wideX.Grad!.ToSingle(), GradientTolerance(DType.Float16), "gradient of x");
+    }
+
+    [Test]
+    public void NoRowThatCountsGivesZero()
+    {
+        var x = Leaf(Normal(1, DType.Float32, 3, 8), DType.Float32);
+        var loss = FusedLinearLosses.CrossEntropy(x, Tensor.FromInt32(Device, [-100, -100, -100], 3), Constant(Normal(2, DType.Float32, 9, 8), DType.Float32));
+        Assert.That(loss.Item(), Is.Zero);
+        Autograd.Backward(loss);
+        Assert.That(x.Grad!.ToSingle(), Is.All.Zero);
+    }
+
+    [Test]
+    public void WrongInputsAreTypedErrors()
+    {
+        var x = Make(new float[12], [3, 4]);
+        var labels = Tensor.FromInt32(Device, [0, 1, 2], 3);
+        var weight = Make(new float[20], [5, 4]);
+        Assert.That(() => FusedLinearLosses.CrossEntropy(x, labels, Make(new float[15], [5, 3])), Throws.TypeOf<ShapeException>());
+        Assert.That(() => FusedLinearLosses.CrossEntropy(x, Tensor.FromInt32(Device, [0, 1], 2), weight), Throws.TypeOf<ShapeException>());
+        Assert.That(() => FusedLinearLosses.CrossEntropy(x, x, weight), Throws.TypeOf<DTypeException>());
+        Assert.That(() => FusedLinearLosses.CrossEntropy(x, labels, weight, options: new() { Reduction = LossReduction.None }), Throws.TypeOf<ShapeException>());
+        Assert.That(() => FusedLinearLosses.CrossEntropy(x, labels, weight.To(DType.Float16)), Throws.TypeOf<DTypeException>());
+        var teacher = Make(new float[12], [3, 4]);
+        teacher.RequiresGrad = true;
+        Assert.That(() => FusedLinearLosses.KlDivergence(x, teacher, weight, weight), Throws.TypeOf<AutogradException>());
+        Assert.That(() => FusedLinearLosses.KlDivergence(x, x, weight, Make(new float[24], [6, 4])), Throws.TypeOf<ShapeException>());
+    }
+}
