@@ -40,16 +40,18 @@ uint bf16Bits(float x) {
 
 float bf16Value(uint bits) { return uintBitsToFloat(bits << 16); }
 
-// Round to nearest even from the fp32 bits: packHalf2x16 leaves the rounding to the driver. Selections, no branches: CPU drivers have
-// compiled several returns in a loaded path wrongly.
+// Round to nearest even from the fp32 bits: packHalf2x16 leaves the rounding to the driver.
 uint f16Bits(float x) {
-    uint b = floatBitsToUint(x), a = b & 0x7fffffffu;
-    uint normal = (a + 0xfffu + ((a >> 13) & 1u) - 0x38000000u) >> 13;
-    uint subnormal = floatBitsToUint(uintBitsToFloat(a) + 0.5) - floatBitsToUint(0.5);    // the sum aligns the last place
-    uint bits = a < 0x38800000u ? subnormal : normal;
-    bits = a >= 0x477ff000u ? 0x7c00u : bits;
-    bits = a > 0x7f800000u ? 0x7e00u : bits;
-    return ((b >> 16) & 0x8000u) | bits;
+    uint b = floatBitsToUint(x);
+    uint sign = (b >> 16) & 0x8000u;
+    uint a = b & 0x7fffffffu;
+    if (a > 0x7f800000u) return sign | 0x7e00u;
+    if (a >= 0x477ff000u) return sign | 0x7c00u;
+    if (a < 0x38800000u) {                                 // subnormal: add the magic number that aligns the last place
+        float m = uintBitsToFloat(a) + 0.5;
+        return sign | (floatBitsToUint(m) - floatBitsToUint(0.5));
+    }
+    return sign | ((a + 0xfffu + ((a >> 13) & 1u) - 0x38000000u) >> 13);
 }
 
 float f16Value(uint bits) { return unpackHalf2x16(bits).x; }
