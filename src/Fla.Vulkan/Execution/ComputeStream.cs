@@ -128,27 +128,16 @@ public sealed unsafe partial class ComputeStream : IDisposable
         }
     }
 
-    /// <summary>Fills bytes of a block; offset and size are multiples of 4.</summary>
-    internal void FillBytes(MemoryBlock block, ulong offset, ulong size, byte value)
+    /// <summary>Fills bytes of a storage's block, sentinels included; offset (in the block) and size are multiples of 4.</summary>
+    internal void FillBytes(Storage storage, ulong offset, ulong size, byte value)
     {
         lock (_device.Gate)
         {
             BeginRecording();
-            _hazards.Touch(block.Address + offset, size, Access.Write);
+            _hazards.Touch(storage.Block.Address + offset, size, Access.Write);
+            _capture?.Retain(storage);
             FlushHazards();
-            _api.CmdFillBuffer(_current, block.Buffer, offset, size, value * 0x01010101u);
-        }
-    }
-
-    /// <summary>Sets bytes of a storage to zero; offset and size are multiples of 4.</summary>
-    internal void FillStorage(Storage storage, ulong offset, ulong size)
-    {
-        lock (_device.Gate)
-        {
-            BeginRecording();
-            Touch(storage, Access.Write);
-            FlushHazards();
-            _api.CmdFillBuffer(_current, storage.Block.Buffer, storage.Offset + storage.Lead + offset, size, 0);
+            _api.CmdFillBuffer(_current, storage.Block.Buffer, offset, size, value * 0x01010101u);
         }
     }
 

@@ -9,16 +9,17 @@ public static class ShaderLibrary
     private static readonly Lazy<ConcurrentDictionary<string, byte[]>> Modules = new(Load);
     private static readonly ConcurrentDictionary<string, Spirv> Parsed = new();
 
+    // Asked at every launch over the tile product, so found once.
+    private static readonly Lazy<bool> HasMatrixVariants = new(() => Keys.Any(k => k.Contains("MM=coopmat", StringComparison.Ordinal)));
+
     /// <summary>False when the build's glslc knew no cooperative matrices, so that only plain variants exist.</summary>
-    public static bool HasCooperativeMatrix => Modules.Value.Keys.Any(k => k.Contains("MM=coopmat", StringComparison.Ordinal));
+    public static bool HasCooperativeMatrix => HasMatrixVariants.Value;
 
     /// <summary>Keys of all variants, such as "norm/rms_norm[T=f16]".</summary>
     public static IReadOnlyCollection<string> Keys => (IReadOnlyCollection<string>)Modules.Value.Keys;
 
-    internal static bool Has(string key) => Modules.Value.ContainsKey(key);
-
     /// <summary>Adds a variant that this build has not, such as a test's.</summary>
-    public static void Add(string key, byte[] code) => Modules.Value[key] = code;
+    internal static void Add(string key, byte[] code) => Modules.Value[key] = code;
 
     /// <exception cref="ShaderException">The build has no such variant.</exception>
     internal static byte[] Code(string key) => Modules.Value.TryGetValue(key, out var code)

@@ -130,9 +130,9 @@ internal sealed unsafe class MemoryPool(ComputeDevice device, string name)
     private void Poison(Storage storage)
     {
         var start = storage.Offset;
-        device.Stream.FillBytes(storage.Block, start, SentinelBytes, SentinelByte);
-        device.Stream.FillBytes(storage.Block, start + SentinelBytes, Align(Math.Max(storage.Size, 1)), 0xFF);
-        device.Stream.FillBytes(storage.Block, start + storage.Reserved - SentinelBytes, SentinelBytes, SentinelByte);
+        device.Stream.FillBytes(storage, start, SentinelBytes, SentinelByte);
+        device.Stream.FillBytes(storage, start + SentinelBytes, Align(Math.Max(storage.Size, 1)), 0xFF);
+        device.Stream.FillBytes(storage, start + storage.Reserved - SentinelBytes, SentinelBytes, SentinelByte);
     }
 
     private void CheckSentinels(Storage storage)

@@ -101,9 +101,6 @@ public sealed unsafe partial class ComputeDevice : IDisposable
     public long FreeMemory => DeviceProbe.Heaps(Api, Info.Handle, Features.MemoryBudget) is var heaps
         ? heaps.Where(h => h.DeviceLocal).Select(h => h.Free).DefaultIfEmpty(-1).Max() : -1;
 
-    /// <summary>Bytes of the device's largest local heap.</summary>
-    public long TotalMemory => Info.Heaps.Where(h => h.DeviceLocal).Select(h => h.Size).DefaultIfEmpty(0).Max();
-
     /// <summary>Shape of the cooperative matrix used for a storage type, null when the plain path is taken.</summary>
     /// <param name="type">Storage type; f32 always takes the plain path, which loses no precision.</param>
     public MatrixShape? MatrixShape(DType type)

@@ -14,7 +14,7 @@ public sealed partial class Tensor
     {
         if (Count == 0) return;
         Storage.Version++;
-        if (_offset % 4 == 0 && ByteCount % 4 == 0) Device.Stream.FillStorage(Storage, _offset, (ulong)ByteCount);
+        if (_offset % 4 == 0 && ByteCount % 4 == 0) Device.Stream.FillBytes(Storage, Storage.Offset + Storage.Lead + _offset, (ulong)ByteCount, 0);
         else RunCast(null, CastMode.Fill, 0);
     }
 
