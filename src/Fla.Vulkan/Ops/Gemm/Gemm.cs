@@ -110,7 +110,8 @@ internal static class Gemm
         TilesKernel.Launch(x.Device, new(x.A.Tensor, x.B.Tensor, partial is null ? x.Bias : null, partial is null ? x.D : null, partial ?? x.C, (uint)x.M, (uint)x.N, (uint)x.K,
             (uint)x.A.Columns, (uint)x.B.Columns, (uint)x.N, x.StrideA, x.StrideB, (uint)x.Batch, (uint)plan.Splits, (uint)plan.KPerSplit, x.Alpha, x.Beta),
             Grid.Linear(plan.Tiles * plan.Splits * x.Batch), $"{x.Variant},{TileProduct.Path(x.Device, type)}",
-            TileProduct.Spec(x.Device, type, plan.TileM, plan.TileN, x.A.Transposed ? 1u : 0, x.B.Transposed ? 1u : 0, isAlignedTo8 ? 8u : isAligned ? 4u : 1u, x.IsFloat32));
+            TileProduct.Spec(x.Device, type, plan.TileM, plan.TileN, TileProduct.Workgroup(x.Device, type, plan.TileM, plan.TileN),
+                x.A.Transposed ? 1u : 0, x.B.Transposed ? 1u : 0, isAlignedTo8 ? 8u : isAligned ? 4u : 1u, x.IsFloat32));
         if (partial is null) return;
         var groups = ((long)x.M * x.N + SumWorkgroup - 1) / SumWorkgroup * x.Batch;
         SumKernel.Launch(x.Device, new(partial, x.Bias, x.D, x.C, (uint)(x.M * x.N), (uint)x.N, (uint)x.Batch, (uint)plan.Splits, x.IsFloat32, x.Alpha, x.Beta),

@@ -19,10 +19,11 @@ internal static class TileProduct
     /// <param name="type">Storage type.</param>
     /// <param name="m">Rows of the accumulator tile: 16, 32, 64 or 128.</param>
     /// <param name="n">Its columns.</param>
+    /// <param name="workgroup">Invocations of a workgroup.</param>
     /// <param name="own">The kernel's constants, from 8 on.</param>
-    public static uint[] Spec(ComputeDevice device, DType type, int m, int n, params ReadOnlySpan<uint> own)
+    public static uint[] Spec(ComputeDevice device, DType type, int m, int n, uint workgroup, params ReadOnlySpan<uint> own)
     {
         var fragment = device.MatrixShape(type) ?? new(16, 16, 16);
-        return [Workgroup(device, type, m, n), (uint)device.SubgroupSize, (uint)m, (uint)n, (uint)fragment.M, (uint)fragment.N, (uint)fragment.K, device.IsCpu ? 1u : 0u, .. own];
+        return [workgroup, (uint)device.SubgroupSize, (uint)m, (uint)n, (uint)fragment.M, (uint)fragment.N, (uint)fragment.K, device.IsCpu ? 1u : 0u, .. own];
     }
 }

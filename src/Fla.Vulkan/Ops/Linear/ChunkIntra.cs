@@ -18,7 +18,7 @@ internal static class ChunkIntra
         Kernel.Launch(device,
             new(a, b, gate, scores, shape.Table(chunk), (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)channels, scale),
             new((uint)shape.Chunks(chunk), (uint)shape.H), ChunkTiles.Variant(device, a.DType),
-            ChunkTiles.Spec(device, a.DType, ChunkTiles.AreWhole(channels, channels, a, b, gate), gate is null ? 0u : 1));
+            ChunkTiles.Spec(device, a.DType, ChunkTiles.Workgroup(device, a.DType), ChunkTiles.AreWhole(channels, channels, a, b, gate), gate is null ? 0u : 1));
         return scores;
     }
 
@@ -29,6 +29,6 @@ internal static class ChunkIntra
         BackwardKernel.Launch(device,
             new(q, k, gate, dScores, dq, dk, shape.Table(chunk), (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K),
             new((uint)shape.Chunks(chunk) * ChunkTiles.Count(shape.K), (uint)shape.H), ChunkTiles.Variant(device, q.DType),
-            ChunkTiles.Spec(device, q.DType, ChunkTiles.AreWhole(shape.K, shape.K, q, k, gate, dq, dk)));
+            ChunkTiles.Spec(device, q.DType, ChunkTiles.Workgroup(device, q.DType), ChunkTiles.AreWhole(shape.K, shape.K, q, k, gate, dq, dk)));
     }
 }

@@ -73,6 +73,6 @@ internal static class ChunkOut
             new(a, b, c, gate, decay.Gamma, states, scores, e, dots, o, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, inter, intra, decay.Kind),
             new((uint)groups, (uint)shape.H), ChunkTiles.Variant(device, a.DType),
-            ChunkTiles.Spec(device, a.DType, ChunkTiles.AreWhole(shape.K, shape.V, a, b, c, gate, e, o), (uint)mode, (uint)read, tiles));
+            ChunkTiles.Spec(device, a.DType, ChunkTiles.Workgroup(device, a.DType), ChunkTiles.AreWhole(shape.K, shape.V, a, b, c, gate, e, o), (uint)mode, (uint)read, tiles));
     }
 }

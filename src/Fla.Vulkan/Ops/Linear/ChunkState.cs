@@ -45,13 +45,13 @@ internal static class ChunkState
     {
         if (states.DType == DType.Float32) walk |= Walk.StatesFloat32;
         var device = a.Device;
-        var spec = ChunkTiles.Spec(device, a.DType, ChunkTiles.AreWhole(shape.K, shape.V, a, b, gate.Cumulative, initial, final), gate.IsVector ? 1u : 0, (uint)walk);
-        if (ChunkTiles.IsRoomy(device, a.DType)) spec[0] = 128;     // twice the fragments an invocation: each is used twice once loaded
+        // With 128 invocations each has twice the fragments, and uses each twice once loaded.
+        var workgroup = ChunkTiles.IsRoomy(device, a.DType) ? 128u : ChunkTiles.Workgroup(device, a.DType);
         Kernel.Launch(device,
             new(a, b, gate.Cumulative, gate.Decay.Gamma, initial, final, states, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, scale, gate.Decay.Kind),
             new(ChunkTiles.Count(shape.V) * ChunkTiles.Count(shape.K), (uint)shape.H, (uint)shape.N), ChunkTiles.Variant(device, a.DType),
-            spec);
+            ChunkTiles.Spec(device, a.DType, workgroup, ChunkTiles.AreWhole(shape.K, shape.V, a, b, gate.Cumulative, initial, final), gate.IsVector ? 1u : 0, (uint)walk));
     }
 
     /// <summary>Storage for the state at each chunk.</summary>
