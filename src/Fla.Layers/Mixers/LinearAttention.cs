@@ -69,7 +69,7 @@ public sealed class LinearAttention : TokenMixer
     protected override bool DropsPadding => false;
 
     /// <inheritdoc/>
-    protected override bool UsesCuSeqlens => false;
+    public override bool UsesCuSeqlens => false;
 
     /// <inheritdoc/>
     protected override Tensor Mix(MixerInput input)

@@ -27,7 +27,7 @@ public abstract class TokenMixer : Module
     protected virtual bool DropsPadding => true;
 
     /// <summary>Whether boundaries of packed sequences are honoured; a layer that does not runs over the row as one sequence, as fla's does.</summary>
-    protected virtual bool UsesCuSeqlens => true;
+    public virtual bool UsesCuSeqlens => true;
 
     /// <summary>Mixes tokens.</summary>
     /// <param name="x">[B, T, D].</param>

@@ -22,6 +22,9 @@ internal sealed class Block : Module
         _mlp = AddModule("mlp", () => new GatedMlp(device, config.HiddenSize, config.MlpWidth, config.HiddenAct, dtype));
     }
 
+    /// <summary>Whether packed sequences stay apart.</summary>
+    public bool UsesCuSeqlens => _mixer.UsesCuSeqlens;
+
     /// <summary>[B, T, D] to [B, T, D]; what is made in between lives on only on the tape.</summary>
     public Tensor Forward(Tensor x, MixerContext context)
     {

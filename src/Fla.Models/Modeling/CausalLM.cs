@@ -31,6 +31,9 @@ public sealed partial class CausalLM : Module
     /// <summary>Whether the head is the embedding.</summary>
     public bool IsHeadTied { get; }
 
+    /// <summary>Whether packed sequences stay apart; else some layer runs over a packed row as one sequence, as fla's does.</summary>
+    public bool UsesCuSeqlens => _trunk.UsesCuSeqlens;
+
     /// <summary>Whether blocks are recomputed in the backward pass instead of kept (Chen et al. 2016); only in training mode.</summary>
     public bool UsesGradientCheckpointing { get; set; }
 

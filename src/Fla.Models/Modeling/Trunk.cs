@@ -20,6 +20,8 @@ internal sealed class Trunk : Module
 
     public Embedding Embeddings { get; }
 
+    public bool UsesCuSeqlens => _blocks.TrueForAll(block => block.UsesCuSeqlens);
+
     /// <summary>Ids [B, T] to normed states [B, T, D]; the inputs of the blocks, and the result, go to <paramref name="hidden"/> if it is there.</summary>
     public Tensor Forward(Tensor ids, ForwardOptions options, bool isCheckpointed, List<Tensor>? hidden)
     {

@@ -1,4 +1,5 @@
 using Fla.Vulkan;
+using Fla.Vulkan.Ops;
 
 namespace Fla.Models.Training;
 
@@ -15,7 +16,7 @@ public sealed partial class Trainer : IDisposable
 
     private readonly CausalLM _model;
     private readonly AdamW _optimizer;
-    private readonly Tensor[] _tokens;
+    private readonly TrainingPass[] _passes;
     private readonly Tensor _latest;
     private readonly Tensor _history;
     private readonly Queue<(long Step, double LearningRate)> _pending = [];
@@ -24,19 +25,20 @@ public sealed partial class Trainer : IDisposable
     /// <summary>A trainer at step 0 with fresh moments.</summary>
     /// <param name="model">The model; it stays the caller's, and is left in training mode.</param>
     /// <param name="options">How it is trained.</param>
-    /// <exception cref="TrainingException">An option is out of range.</exception>
+    /// <exception cref="TrainingException">An option is out of range, or the model cannot have packed sequences.</exception>
     public Trainer(CausalLM model, TrainerOptions options)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(options);
         options.Validate();
+        if (options.MaxSequences > 0 && !model.UsesCuSeqlens) throw new TrainingException($"{model.Config.ModelType} does not keep packed sequences apart: train it on windows");
         _model = model;
         Options = options;
         Schedule = options.Schedule;
         model.Train();
         model.UsesGradientCheckpointing = options.UsesGradientCheckpointing;
         _optimizer = new(model.NamedParameters(), options.AdamW);
-        _tokens = [.. Enumerable.Range(0, options.AccumulationSteps).Select(_ => Tensor.Zeros(model.Device, DType.Int32, options.BatchSize, options.SequenceLength).Own())];
+        _passes = [.. Enumerable.Range(0, options.AccumulationSteps).Select(_ => new TrainingPass(model.Device, options))];
         _latest = Tensor.Zeros(model.Device, DType.Float32, MetricCount).Own();
         _history = Tensor.Zeros(model.Device, DType.Float32, PendingLimit, MetricCount).Own();
     }
@@ -70,19 +72,51 @@ public sealed partial class Trainer : IDisposable
     /// <exception cref="TokenIdException">A token is not in the vocabulary.</exception>
     public void RunStep(ReadOnlySpan<int> tokens)
     {
+        if (Options.MaxSequences > 0) throw new TrainingException("a trainer of packed sequences takes packed batches");
         if (tokens.Length != Options.TokensPerStep) throw new TrainingException($"{tokens.Length} tokens were given for a step of {Options.TokensPerStep}");
-        if (_pending.Count == PendingLimit) throw new TrainingException($"{PendingLimit} steps wait to be collected");
         CheckTokens(tokens);
-        var pass = tokens.Length / _tokens.Length;
-        for (var i = 0; i < _tokens.Length; i++) _tokens[i].Write(tokens.Slice(i * pass, pass));
+        var length = tokens.Length / _passes.Length;
+        BeginStep();
+        for (var i = 0; i < _passes.Length; i++) _passes[i].Write(tokens.Slice(i * length, length), 1f / _passes.Length);
+        RunStep();
+    }
+
+    /// <summary>Starts the next step on packed sequences; does not wait for it. Its loss is the mean over all tokens that have one to predict.</summary>
+    /// <param name="batches">One for each of the AccumulationSteps, of B · T tokens and as many boundaries as there is room for.</param>
+    /// <exception cref="TrainingException">Batches of another size, or <see cref="PendingLimit"/> steps wait to be collected.</exception>
+    /// <exception cref="TokenIdException">A token is not in the vocabulary.</exception>
+    public void RunStep(IReadOnlyList<PackedBatch> batches)
+    {
+        ArgumentNullException.ThrowIfNull(batches);
+        if (Options.MaxSequences == 0) throw new TrainingException("a trainer of windows takes no packed batches: set MaxSequences");
+        if (batches.Count != _passes.Length) throw new TrainingException($"{batches.Count} batches were given for a step of {_passes.Length} passes");
+        foreach (var batch in batches)
+        {
+            if (batch.Boundaries.Length != Options.MaxSequences + 1 || batch.Tokens.Length != Options.BatchSize * Options.SequenceLength) throw new TrainingException(
+                $"a batch of {batch.Tokens.Length} tokens in {batch.Boundaries.Length - 1} sequences does not fit a pass of {Options.BatchSize * Options.SequenceLength} in {Options.MaxSequences}");
+            CheckTokens(batch.Tokens);
+        }
+        var labels = batches.Select(batch => batch.Labels()).ToList();
+        var counts = labels.ConvertAll(row => row.Count(label => label >= 0));
+        if (counts.Contains(0)) throw new TrainingException("a batch has no token that follows another: nothing to predict");
+        BeginStep();
+        for (var i = 0; i < _passes.Length; i++) _passes[i].Write(batches[i], labels[i], counts[i] / (float)counts.Sum());
+        RunStep();
+    }
+
+    /// <summary>Captures the step when it is the first, and before its inputs are written: a capture runs nothing.</summary>
+    private void BeginStep()
+    {
+        if (_pending.Count == PendingLimit) throw new TrainingException($"{PendingLimit} steps wait to be collected");
+        if (Options.UseGraph) _graph ??= _model.Device.Stream.Capture(Record);
+    }
+
+    private void RunStep()
+    {
         var rate = Schedule.At(Step);
         _optimizer.SetLearningRate(rate);
-        if (!Options.UseGraph) Record();
-        else
-        {
-            _graph ??= _model.Device.Stream.Capture(Record);
-            _graph.Replay();
-        }
+        if (_graph != null) _graph.Replay();
+        else Record();
         using var slot = _history.Narrow((int)(Step % PendingLimit), 1);
         slot.CopyFrom(_latest);
         _pending.Enqueue((Step, rate));
@@ -137,7 +171,7 @@ public sealed partial class Trainer : IDisposable
     {
         _graph?.Dispose();
         _optimizer.Dispose();
-        foreach (var tokens in _tokens) tokens.Dispose();
+        foreach (var pass in _passes) pass.Dispose();
         _latest.Dispose();
         _history.Dispose();
     }
@@ -149,13 +183,12 @@ public sealed partial class Trainer : IDisposable
         using var loss = _latest.Narrow(0, 1);
         using var clip = _latest.Narrow(1, 3);
         loss.Zero();
-        var share = 1f / _tokens.Length;
-        foreach (var tokens in _tokens)
+        foreach (var pass in _passes)
         {
-            using var pass = _model.Device.Scope();
-            var result = _model.Forward(tokens, new() { Labels = tokens }).Loss!;
-            Autograd.Backward(result, Tensor.Full(_model.Device, result.DType, share, result.Shape));
-            loss.Accumulate(result.Detach(), share);
+            using var passScope = _model.Device.Scope();
+            var result = _model.Forward(pass.Tokens, new() { Labels = pass.Labels, CuSeqlens = pass.CuSeqlens }).Loss!;
+            Autograd.Backward(result, pass.Share.View(result.Shape));
+            loss.Accumulate(Elementwise.Mul(result.Detach(), pass.Share.View(result.Shape)));
         }
         clip.CopyFrom(_optimizer.Step(Options.MaxGradNorm));
         _model.ClearGradients();

@@ -11,6 +11,9 @@ public sealed record TrainerOptions
     /// <summary>T, tokens in a window.</summary>
     public int SequenceLength { get; init; } = 256;
 
+    /// <summary>Sequences that a pass of B · T packed tokens has room for; 0 for a trainer of windows, which are all of one length.</summary>
+    public int MaxSequences { get; init; }
+
     /// <summary>Forward and backward passes whose mean gradient makes one step.</summary>
     public int AccumulationSteps { get; init; } = 1;
 
@@ -38,6 +41,7 @@ public sealed record TrainerOptions
     {
         if (BatchSize < 1) throw new TrainingException($"a batch has at least one window, not {BatchSize}");
         if (SequenceLength < 2) throw new TrainingException($"a window has at least 2 tokens, not {SequenceLength}");
+        if (MaxSequences < 0) throw new TrainingException($"there is no room for {MaxSequences} sequences");
         if (AccumulationSteps < 1) throw new TrainingException($"a step has at least one pass, not {AccumulationSteps}");
         if (!(MaxGradNorm > 0)) throw new TrainingException($"gradients can be clipped to a positive norm, not to {MaxGradNorm}");
         Schedule.Validate();

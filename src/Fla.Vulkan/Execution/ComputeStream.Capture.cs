@@ -52,6 +52,27 @@ public sealed unsafe partial class ComputeStream
         }
     }
 
+    /// <summary>Runs work that the capture under way needs but that is no part of it, such as an upload of constants: now, and once.</summary>
+    internal T OutsideCapture<T>(Func<T> work)
+    {
+        lock (_device.Gate)
+        {
+            if (_capture is not { } graph) return work();
+            SealCaptureBatch();
+            _capture = null;
+            try
+            {
+                var result = work();
+                Flush();
+                return result;
+            }
+            finally
+            {
+                _capture = graph;
+            }
+        }
+    }
+
     internal void Replay(CommandGraph graph)
     {
         lock (_device.Gate)

@@ -72,7 +72,7 @@ public sealed class CuSeqlens : IDisposable
             if (!_tables.TryGetValue(chunk, out var table))
             {
                 var layout = Layout(chunk);
-                _tables.Add(chunk, table = Tensor.FromInt32(Device, layout, layout.Length).Own());
+                _tables.Add(chunk, table = Device.Stream.OutsideCapture(() => Tensor.FromInt32(Device, layout, layout.Length).Own()));
             }
             return table;
         }
