@@ -73,9 +73,10 @@ internal sealed class Spirv
         var block = _variables.Where(v => v.Storage == StoragePushConstant).Select(v => _types[v.Type][3]).FirstOrDefault();
         if (block == 0) return [];
         var members = Members(block);
-        // One pointer to a plain struct is the argument ring's form: the struct is the block.
+        // One pointer to a plain struct is the argument ring's form: the struct is the block, or, so that a shader can copy it, its only member is.
         if (members is [{ IsPointer: true }] && Pointee(_types[block][2]) is { } target && _types[target][0] == 30)
         {
+            if (_types[target] is [_, _, var only] && _types[only][0] == 30) target = only;
             var inner = Members(target);
             if (inner.Count > 1) return inner;
         }

@@ -29,10 +29,10 @@ internal sealed record LinearShape(int B, int T, int H, int K, int V, CuSeqlens?
     /// <summary>Shape of a state.</summary>
     public int[] State(bool vFirst) => vFirst ? [N, H, V, K] : [N, H, K, V];
 
-    /// <summary>Checks q, k [B,T,H,K], v [B,T,H,V] and the packing.</summary>
+    /// <summary>Checks q, k [B,T,H,K], v [B,T,H,V] and the packing. With <paramref name="shared"/> v may have a multiple of their heads, which are then the shape's.</summary>
     /// <exception cref="ShapeException">Shapes that do not fit together, or heads of more than 256 channels.</exception>
     /// <exception cref="DTypeException">Not one float type.</exception>
-    public static LinearShape Of(Tensor q, Tensor k, Tensor v, CuSeqlens? cuSeqlens)
+    public static LinearShape Of(Tensor q, Tensor k, Tensor v, CuSeqlens? cuSeqlens, bool shared = false)
     {
         ArgumentNullException.ThrowIfNull(q);
         ArgumentNullException.ThrowIfNull(k);
@@ -45,17 +45,18 @@ internal sealed record LinearShape(int B, int T, int H, int K, int V, CuSeqlens?
         Require.Type(v, q.DType, "v");
         int b = q.Size(0), t = q.Size(1), h = q.Size(2);
         Require.Shape(k, "k", q.Shape);
-        Require.Shape(v, "v", b, t, h, v.Size(3));
+        Require.That(h > 0, "q needs at least one head");
+        var heads = shared && v.Size(2) > 0 && v.Size(2) % h == 0 ? v.Size(2) : h;
+        Require.Shape(v, "v", b, t, heads, v.Size(3));
         Require.That(q.Size(3) is > 0 and <= LargestHead, $"q and k need 1 to {LargestHead} channels a head, not {q.Size(3)}");
         Require.That(v.Size(3) is > 0 and <= LargestHead, $"v needs 1 to {LargestHead} channels a head, not {v.Size(3)}");
-        Require.That(h > 0, "q needs at least one head");
         if (cuSeqlens is not null)
         {
             if (cuSeqlens.Device != q.Device) throw new DeviceException($"cuSeqlens lives on {cuSeqlens.Device.Name}, q on {q.Device.Name}");
             Require.That(b == 1, $"cuSeqlens packs sequences into one batch row: B must be 1, not {b}");
             Require.That(cuSeqlens.Length == t, $"cuSeqlens ends at {cuSeqlens.Length}, q has {t} tokens");
         }
-        return new(b, t, h, q.Size(3), v.Size(3), cuSeqlens);
+        return new(b, t, heads, q.Size(3), v.Size(3), cuSeqlens);
     }
 
     /// <summary>Checks a state that a caller gave.</summary>

@@ -1,0 +1,194 @@
+// RECUR-Δ: the memory with a correcting write, one token at a time. For each sequence and head, with S a K x V matrix in registers:
+//   delta:  Ŝ = decay(S), h = Ŝ^T a, u = beta (v - h), S <- Ŝ + k u^T        (UNDECAYED: h = S^T a)
+//   dplr:   h = S^T a, S <- decay(S) + k v^T + b h^T                          (b given; UNDECAYED set)
+//   o = scale S^T q;  decay(S) = e^g diag(e^gk) S diag(e^gv)
+// q, k, a, b [tokens, H, K]; v, o [tokens, HV, V], value head h belongs to key head h / (HV/H); a null is k.
+// beta [tokens, HV] or [tokens, HV, V] (BETA_VECTOR); g [tokens, HV], gk [tokens, HV, K], gv [tokens, HV, V]; w [tokens, HV, V]; each may be null.
+// h0 and ht [N, HV, K, V] fp32 (TRANSPOSED: [N, HV, V, K]); null is zero, or not wanted. They may be the same memory.
+// In the kernel, if the flags say so:
+//   NORM          q, k and a are divided by sqrt(sum x^2 + 1e-6)
+//   ERASE_K       a <- a k (gdn2), after k's norm
+//   MUL           a <- -a, b <- b a with the a given (rwkv7: kk and its rate)
+//   BETA_SIGMOID  beta <- betaScale sigmoid(beta)
+//   GATE          the one of g and gk that is given is raw, x: -e^A_log softplus(x + bias), or with BOUNDED: lower sigmoid(e^A_log (x + bias));
+//                 A_log [HV], bias [HV] or [HV, K], each may be null
+// and v <- w v. One workgroup holds all rows of COLUMNS columns of S: thread (group, column) holds ROWS rows of one column.
+// The sums over rows that a token needs are taken at once, from the state before it: o = scale (Ŝ^T q + (k·q) u), so one barrier a token serves.
+// @variants T=f32|f16|bf16
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "common/dtype.glsl"
+#include "common/anytype.glsl"
+#include "linear/sequences.glsl"
+
+struct Arguments {
+    TBuf q; TBuf k; TBuf v; TBuf a; TBuf b; TBuf o;
+    AnyBuf beta; AnyBuf g; AnyBuf gk; AnyBuf gv; AnyBuf w; AnyBuf aLog; AnyBuf bias; F32Buf h0; F32Buf ht; I32Buf packed;
+    uint T; uint H; uint HV; uint K; uint V; uint groups; uint flags; uint types; float scale; float betaScale; float lower;
+};
+layout(buffer_reference, scalar, buffer_reference_align = 8) readonly buffer ArgumentsRef { Arguments v; };
+layout(push_constant, scalar) uniform Push { ArgumentsRef arguments; };
+
+Arguments args;                                            // a copy, so that stores do not make the compiler load it again
+
+layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint ROWS = 16;              // K <= 8 ROWS
+
+const uint REVERSE = 1, UNDECAYED = 2, TRANSPOSED = 4, NORM = 8, ERASE_K = 16, MUL = 32, BETA_SIGMOID = 64, BETA_VECTOR = 128, GATE = 256, BOUNDED = 512;
+const uint COLUMNS = 32, GROUPS = 8, TOKENS = 4;
+const uint QK = 0, QB = 1, QQ = 2, KK = 3, AA = 4, DOTS = 5;
+
+shared float sq[TOKENS][GROUPS * ROWS];
+shared float sk[TOKENS][GROUPS * ROWS];
+shared float sa[TOKENS][GROUPS * ROWS];
+shared float sb[TOKENS][GROUPS * ROWS];
+shared float sd[TOKENS][GROUPS * ROWS];                    // decay of a row, with the head's
+shared float sv[TOKENS][COLUMNS];
+shared float sbeta[TOKENS][COLUMNS];
+shared float sc[TOKENS][COLUMNS];                          // decay of a column
+shared vec2 part[2][GROUPS][COLUMNS];                      // (h, Ŝ^T q)
+shared float dots[2][GROUPS][DOTS];
+
+bool has(uint flag) { return (args.flags & flag) != 0; }
+uint typeOf(uint i) { return (args.types >> (4 * i)) & 15u; }
+float sigmoid(float x) { return 1.0 / (1.0 + exp(-x)); }
+
+// ln(1 + e^x); the series where 1 + e^-|x| would lose digits.
+float softplus(float x) {
+    float e = exp(-abs(x));
+    return max(x, 0.0) + (e < 0.03 ? e * (1.0 - e * (0.5 - e * (1.0 / 3.0 - 0.25 * e))) : log(1.0 + e));
+}
+
+// p[i], or 0 where p is null; loads from a valid address in any case (see scalarOr).
+float anyOr0(AnyBuf p, uint type, uint i) {
+    bool isThere = !isNull(p);
+    float x = loadAny(AnyBuf(isThere ? uint64_t(p) : uint64_t(args.q)), type, isThere ? i : 0);
+    return isThere ? x : 0.0;
+}
+
+float logDecay(float x, uint head, uint biasIndex) {
+    float rate = exp(anyOr0(args.aLog, typeOf(5), head)), y = x + anyOr0(args.bias, typeOf(6), biasIndex);
+    float gated = has(BOUNDED) ? args.lower * sigmoid(rate * y) : -rate * softplus(y);
+    return has(GATE) ? gated : x;
+}
+
+void main() {
+    args = arguments.v;
+    uint tiles = (args.V + COLUMNS - 1) / COLUMNS;
+    uint wg = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
+    if (wg >= args.groups) return;
+    uint tile = wg % tiles, head = (wg / tiles) % args.HV, n = wg / tiles / args.HV;
+    uint keyHead = head / (args.HV / args.H);
+    uint K = args.K, V = args.V, tid = gl_LocalInvocationID.x;
+    uint lane = tid % COLUMNS, group = tid / COLUMNS, column = tile * COLUMNS + lane;
+    bool reverse = has(REVERSE), undecayed = has(UNDECAYED), transposed = has(TRANSPOSED), hasB = !isNull(args.b);
+    uint64_t base = (uint64_t(n) * args.HV + head) * K * V;
+
+    float S[ROWS];
+    for (uint j = 0; j < ROWS; j++) {
+        uint row = group * ROWS + j;
+        bool inside = row < K && column < V && !isNull(args.h0);
+        S[j] = inside ? atF(args.h0, base).v[transposed ? column * K + row : row * V + column] : 0.0;
+    }
+
+    Span tokens = sequenceSpan(args.packed, n, args.T);
+    [[dont_unroll]] for (uint t0 = 0; t0 < tokens.count; t0 += TOKENS) {
+        uint count = min(TOKENS, tokens.count - t0);
+        for (uint i = tid; i < count * GROUPS * ROWS; i += gl_WorkGroupSize.x) {
+            uint t = i / (GROUPS * ROWS), k = i % (GROUPS * ROWS);
+            uint token = tokens.first + (reverse ? tokens.count - 1 - t0 - t : t0 + t);
+            uint64_t at = (uint64_t(token) * args.H + keyHead) * K, atV = uint64_t(token) * args.HV + head;
+            float q = 0, key = 0, a = 0, b = 0, decay = 0;
+            if (k < K) {
+                q = loadT(atT(args.q, at), k);
+                key = loadT(atT(args.k, at), k);
+                a = isNull(args.a) ? key : loadT(atT(args.a, at), k);
+                if (has(ERASE_K)) a *= key;
+                if (hasB) b = loadT(atT(args.b, at), k);
+                if (has(MUL)) {
+                    b *= a;
+                    a = -a;
+                }
+                if (!isNull(args.g)) decay += logDecay(loadAny(atAny(args.g, typeOf(1), atV), typeOf(1), 0), head, head);
+                if (!isNull(args.gk)) decay += logDecay(loadAny(atAny(args.gk, typeOf(2), atV * K), typeOf(2), k), head, head * K + k);
+            }
+            sq[t][k] = q;
+            sk[t][k] = key;
+            sa[t][k] = a;
+            sb[t][k] = b;
+            sd[t][k] = exp(decay);
+        }
+        for (uint i = tid; i < count * COLUMNS; i += gl_WorkGroupSize.x) {
+            uint t = i / COLUMNS, v = tile * COLUMNS + i % COLUMNS;
+            uint token = tokens.first + (reverse ? tokens.count - 1 - t0 - t : t0 + t);
+            uint64_t at = uint64_t(token) * args.HV + head;
+            float x = 0, beta = 1, decay = 1;
+            if (v < V) {
+                x = loadT(atT(args.v, at * V), v);
+                if (!isNull(args.w)) x *= loadAny(atAny(args.w, typeOf(4), at * V), typeOf(4), v);
+                if (!isNull(args.beta)) {
+                    uint64_t row = has(BETA_VECTOR) ? at * V : at;
+                    beta = loadAny(atAny(args.beta, typeOf(0), row), typeOf(0), has(BETA_VECTOR) ? v : 0);
+                    if (has(BETA_SIGMOID)) beta = args.betaScale * sigmoid(beta);
+                }
+                if (!isNull(args.gv)) decay = exp(loadAny(atAny(args.gv, typeOf(3), at * V), typeOf(3), v));
+            }
+            sv[t][i % COLUMNS] = x;
+            sbeta[t][i % COLUMNS] = beta;
+            sc[t][i % COLUMNS] = decay;
+        }
+        barrier();
+        [[dont_unroll]] for (uint t = 0; t < count; t++) {
+            uint turn = t & 1u;
+            float columnDecay = sc[t][lane], h = 0, p = 0;
+            float d[DOTS] = float[DOTS](0, 0, 0, 0, 0);
+            for (uint j = 0; j < ROWS; j++) {
+                uint k = group * ROWS + j;
+                float q = sq[t][k], key = sk[t][k], a = sa[t][k];
+                float s = S[j] * (sd[t][k] * columnDecay);
+                h += (undecayed ? S[j] : s) * a;
+                p += s * q;
+                d[QK] += q * key;
+                d[QB] += q * sb[t][k];
+                d[QQ] += q * q;
+                d[KK] += key * key;
+                d[AA] += a * a;
+                S[j] = s;
+            }
+            part[turn][group][lane] = vec2(h, p);
+            if (lane == 0) for (uint i = 0; i < DOTS; i++) dots[turn][group][i] = d[i];
+            barrier();
+            vec2 sum = vec2(0);
+            for (uint i = 0; i < DOTS; i++) d[i] = 0;
+            for (uint g = 0; g < GROUPS; g++) {
+                sum += part[turn][g][lane];
+                for (uint i = 0; i < DOTS; i++) d[i] += dots[turn][g][i];
+            }
+            float rq = 1, rk = 1, ra = 1;
+            if (has(NORM)) {
+                rq = inversesqrt(d[QQ] + 1e-6);
+                rk = inversesqrt(d[KK] + 1e-6);
+                ra = isNull(args.a) || has(ERASE_K) ? rk : inversesqrt(d[AA] + 1e-6);
+            }
+            float x = sv[t][lane];
+            h = ra * sum.x;
+            float u = hasB ? x : sbeta[t][lane] * (x - h);
+            for (uint j = 0; j < ROWS; j++) {
+                uint k = group * ROWS + j;
+                S[j] += rk * sk[t][k] * u + sb[t][k] * h;
+            }
+            if (group == 0 && column < V) {
+                uint token = tokens.first + (reverse ? tokens.count - 1 - t0 - t : t0 + t);
+                float o = args.scale * rq * (sum.y + rk * d[QK] * u + d[QB] * h);
+                storeT(atT(args.o, (uint64_t(token) * args.HV + head) * V), column, o);
+            }
+        }
+        barrier();
+    }
+
+    if (isNull(args.ht)) return;
+    for (uint j = 0; j < ROWS; j++) {
+        uint row = group * ROWS + j;
+        if (row < K && column < V) atF(args.ht, base).v[transposed ? column * K + row : row * V + column] = S[j];
+    }
+}

@@ -1,0 +1,42 @@
+namespace Fla.Vulkan.Ops;
+
+/// <summary>What a call of the delta family does to its inputs before the recurrence (fla's *_in_kernel arguments).</summary>
+/// <param name="UseQkL2Norm">q, k and p are divided by their length.</param>
+/// <param name="UseGate">The decay is raw.</param>
+/// <param name="ALog">Logarithm of the gate's rate [HV].</param>
+/// <param name="DtBias">Bias of the gate [HV], or [HV·K] of a channel gate.</param>
+/// <param name="LowerBound">Least decay of the bounded gate.</param>
+/// <param name="UseBetaSigmoid">β is raw.</param>
+/// <param name="AllowNegEigval">β reaches 2.</param>
+internal readonly record struct DeltaActivations(bool UseQkL2Norm, bool UseGate = false, Tensor? ALog = null, Tensor? DtBias = null, float? LowerBound = null,
+    bool UseBetaSigmoid = false, bool AllowNegEigval = false)
+{
+    /// <summary>The same for the step kernel.</summary>
+    public RecurrentDelta.Switches Switches =>
+        (UseQkL2Norm ? RecurrentDelta.Switches.L2Norm : 0)
+        | (UseGate ? RecurrentDelta.Switches.Gate : 0)
+        | (UseGate && LowerBound is not null ? RecurrentDelta.Switches.BoundedGate : 0)
+        | (UseBetaSigmoid ? RecurrentDelta.Switches.BetaSigmoid : 0);
+
+    /// <summary>Checks what goes together.</summary>
+    /// <exception cref="ArgumentException">An argument that another one excludes or needs.</exception>
+    public void Check(LinearShape shape, Tensor? gate, bool isChannelGate)
+    {
+        if (AllowNegEigval && !UseBetaSigmoid) throw new ArgumentException("allowNegEigval needs useBetaSigmoidInKernel");
+        if (LowerBound is { } bound && !(bound < 0)) throw new ArgumentException($"lowerBound is a log decay below 0, not {bound}");
+        if (!UseGate)
+        {
+            if (ALog is not null || DtBias is not null) throw new ArgumentException("aLog and dtBias need useGateInKernel");
+            return;
+        }
+        if (gate is null) throw new ArgumentException("useGateInKernel needs g");
+        if (ALog is null && LowerBound is null) throw new ArgumentException("useGateInKernel needs aLog, or lowerBound");
+        Require.Float(ALog, "aLog");
+        Require.Float(DtBias, "dtBias");
+        Require.Shape(ALog, "aLog", shape.H);
+        if (DtBias is { } bias && !(isChannelGate && bias.HasShape([shape.H, shape.K])))
+        {
+            Require.Shape(bias, "dtBias", isChannelGate ? shape.H * shape.K : shape.H);
+        }
+    }
+}

@@ -1,0 +1,23 @@
+namespace Fla.Vulkan.Ops;
+
+/// <summary>
+/// The delta-rule family: a matrix-valued memory that corrects what it holds, S ← decay(S) + k β(v − Ŝᵀk)ᵀ, read by o = scale · Sᵀ q. Tensors are
+/// sequence-first: q, k [B,T,H,K], v and o [B,T,HV,V], of one float type; states [N,HV,K,V] are fp32, N sequences; K and V are at most 256. Decays are
+/// natural logarithms, at most 0. Where HV may be a multiple of H, value head h reads with query and key head ⌊h / (HV/H)⌋, and gates, β and states belong
+/// to value heads.
+/// </summary>
+/// <remarks>
+/// <para><c>Chunk*</c> works on chunks in parallel over time and is for training and prompts; <c>FusedRecurrent*</c> takes one token after another and is for
+/// decoding: all activations happen in its one kernel, and <c>finalState</c> may be the initial state itself. Both give the same numbers.</para>
+/// <para>Arguments keep the order that fla gives them, which differs between the two forms of some ops: name them.</para>
+/// <para>In the kernel: <c>useQkL2NormInKernel</c> divides q and k (and p) of every head by √(Σx² + 1e-6); <c>useBetaSigmoidInKernel</c> takes σ(β), with
+/// <c>allowNegEigval</c> 2σ(β); <c>useGateInKernel</c> takes raw gates x and uses −e^aLog · softplus(x + dtBias), or with <c>lowerBound</c> ℓ &lt; 0
+/// ℓ·σ(e^aLog (x + dtBias)).</para>
+/// </remarks>
+public static partial class DeltaOps
+{
+    private static void CheckPositive(float? scale)
+    {
+        if (scale is { } given && !(given > 0)) throw new ArgumentOutOfRangeException(nameof(scale), given, "scale must be positive");
+    }
+}

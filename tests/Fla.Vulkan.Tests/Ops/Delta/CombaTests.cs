@@ -1,0 +1,50 @@
+using Fla.Testing;
+using Fla.Testing.References;
+using Fla.Vulkan.Ops;
+using NUnit.Framework;
+
+namespace Fla.Vulkan.Tests.Ops.Delta;
+
+public sealed class CombaTests(TestDevice device) : DeviceTests(device)
+{
+    private static IEnumerable<DeltaCase> Cases()
+    {
+        var usual = new DeltaCase();
+        yield return usual;
+        yield return usual with { HasStates = false, Scale = 0.3 };
+        yield return usual with { B = 1, T = 15, K = 60, V = 100, H = 1 };
+        yield return usual with { B = 1, T = 65, H = 2, Groups = 2, V = 37 };
+        yield return usual with { Normalizer = 0.01 };
+        yield return usual with { Normalizer = 10 };
+        yield return usual with { B = 1, T = 97, Packed = [0, 1, 17, 80, 80, 97] };
+        yield return usual with { Type = DType.Float16 };
+        yield return usual with { Type = DType.BFloat16, GateType = DType.BFloat16 };
+    }
+
+    private static RefResult Expected(DeltaCase c, bool isNormalized = false, bool hasP = true) => new DeltaRecurrence
+    {
+        Q = c["q"], K = c["k"], V = c["v"], P = hasP ? c["p"] : null, Beta = c["beta"], G = c["g"], ReadsUndecayed = true, UseQkL2Norm = isNormalized, Scale = c.Scale,
+        InitialState = c.InitialState, CuSeqlens = c.Packed, OutputGradient = c.OutputGradient, FinalStateGradient = c.FinalGradient,
+    }.Run();
+
+    [TestCaseSource(nameof(Cases))]
+    public void RecurrentIsTheRecurrence(object of) => Recurrent(((DeltaCase)of) with { HasGradients = false });
+
+    [TestCase(true, true)]
+    [TestCase(true, false)]
+    [TestCase(false, false)]
+    public void RecurrentNormalizesAndErasesWithKeys(bool isNormalized, bool hasP) =>
+        Recurrent(new DeltaCase(B: 1, T: 20) { HasUnitKeys = !isNormalized, HasGradients = false }, isNormalized, hasP);
+
+    private void Recurrent(DeltaCase c, bool isNormalized = false, bool hasP = true) =>
+        c.Check(Device, Expected(c, isNormalized, hasP), ["g", "beta", .. hasP ? new[] { "p" } : []], (x, h0, packed) => DeltaOps.FusedRecurrentComba(
+            x("q"), x("k"), hasP ? x("p") : null, x("v"), x("g"), x("beta"), (float?)c.Scale, h0, c.HasStates, isNormalized, packed));
+
+    [Test]
+    public void GoldenCase()
+    {
+        using var golden = new GoldenDelta(Device, "chunk_comba");
+        golden.Check(DeltaOps.FusedRecurrentComba(golden["q"], golden["k"], golden["p"], golden["v"], golden["g"], golden["beta"], outputFinalState: true,
+            useQkL2NormInKernel: true));
+    }
+}

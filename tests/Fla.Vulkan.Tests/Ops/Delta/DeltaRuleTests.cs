@@ -1,0 +1,91 @@
+using Fla.Testing;
+using Fla.Testing.References;
+using Fla.Vulkan.Ops;
+using NUnit.Framework;
+
+namespace Fla.Vulkan.Tests.Ops.Delta;
+
+public sealed class DeltaRuleTests(TestDevice device) : DeviceTests(device)
+{
+    private static IEnumerable<DeltaCase> Cases()
+    {
+        var usual = new DeltaCase();
+        yield return usual;
+        yield return usual with { HasStates = false, Scale = 0.3 };
+        yield return usual with { B = 1, T = 15, K = 60, V = 100, H = 1 };
+        yield return usual with { B = 1, T = 40, H = 1, K = 128, V = 66 };
+        yield return usual with { B = 1, T = 97, Packed = [0, 1, 17, 80, 80, 97] };
+        yield return usual with { B = 1, T = 15, Packed = [0, 0, 15] };
+        yield return usual with { Type = DType.Float16 };
+        yield return usual with { Type = DType.BFloat16 };
+        yield return usual with { Type = DType.Float16, GateType = DType.Float16 };
+    }
+
+    private static RefResult Expected(DeltaCase c, string? beta = "beta", bool isNormalized = false) => new DeltaRecurrence
+    {
+        Q = c["q"], K = c["k"], V = c["v"], Beta = beta is null ? null : c[beta], UseQkL2Norm = isNormalized, Scale = c.Scale, InitialState = c.InitialState,
+        CuSeqlens = c.Packed, OutputGradient = c.OutputGradient, FinalStateGradient = c.FinalGradient,
+    }.Run();
+
+    [TestCaseSource(nameof(Cases))]
+    public void RecurrentIsTheRecurrence(object of) => Recurrent(((DeltaCase)of) with { HasGradients = false });
+
+    [TestCase(null)]
+    [TestCase("beta4")]
+    public void RecurrentTakesOtherStepSizes(string? beta) => Recurrent(new DeltaCase(B: 1, T: 18) { HasGradients = false }, beta);
+
+    [Test]
+    public void RecurrentNormalizes([Values(DType.Float32, DType.BFloat16)] DType type) =>
+        Recurrent(new DeltaCase { HasUnitKeys = false, Type = type, K = 70, HasGradients = false }, isNormalized: true);
+
+    [Test]
+    public void WidestHeadsFit() => Recurrent(new DeltaCase(B: 1, T: 18, H: 1, K: 256, V: 256) { HasGradients = false });
+
+    private void Recurrent(DeltaCase c, string? beta = "beta", bool isNormalized = false) =>
+        c.Check(Device, Expected(c, beta, isNormalized), beta is null ? [] : [beta + "/beta"], (x, h0, packed) =>
+            DeltaOps.FusedRecurrentDeltaRule(x("q"), x("k"), x("v"), beta is null ? null : x("beta"), (float?)c.Scale, h0, c.HasStates, isNormalized, packed));
+
+    [Test]
+    public void GoldenCase()
+    {
+        using var golden = new GoldenDelta(Device, "chunk_delta_rule");
+        golden.Check(DeltaOps.FusedRecurrentDeltaRule(golden["q"], golden["k"], golden["v"], golden["beta"], outputFinalState: true));
+    }
+
+    [Test]
+    public void TokenByTokenInPlaceIsOneDispatchEach()
+    {
+        var c = new DeltaCase(B: 2, T: 5) { HasGradients = false };
+        var expected = Expected(c);
+        var state = DeltaCase.Upload(Device, c["h0"], DType.Float32);
+        Tensor[] all = [.. new[] { "q", "k", "v", "beta" }.Select(name => DeltaCase.Upload(Device, c[name], DType.Float32))];
+        for (var t = 0; t < c.T; t++)
+        {
+            var token = all.Select(x => Layouts.Slice(x, 1, t, 1)).ToArray();
+            var before = Device.Stream.Dispatches;
+            var (o, final) = DeltaOps.FusedRecurrentDeltaRule(token[0], token[1], token[2], token[3], initialState: state, finalState: state);
+            Assert.That(Device.Stream.Dispatches - before, Is.EqualTo(1));
+            Assert.That(final, Is.SameAs(state));
+            var rows = c.H * c.V;
+            float[] row = [.. Enumerable.Range(0, c.B).SelectMany(b => expected.O.ToFloats().Skip((b * c.T + t) * rows).Take(rows))];
+            ErrorRatio.AssertClose(o.ToSingle(), row, c.ForwardTolerance, $"o[{t}]");
+        }
+        DeltaCase.Compare("ht", state, expected.FinalState, c.ForwardTolerance);
+    }
+
+    [Test]
+    public void WrongArgumentsAreNamed()
+    {
+        Tensor q = Tensor.Zeros(Device, DType.Float32, 2, 8, 2, 16), v = Tensor.Zeros(Device, DType.Float32, 2, 8, 3, 8);
+        Tensor beta = Tensor.Zeros(Device, DType.Float32, 2, 8, 2);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(() => DeltaOps.FusedRecurrentDeltaRule(q, q, v, beta), Throws.TypeOf<ShapeException>().With.Message.Contains("v needs the shape"));
+            Assert.That(() => DeltaOps.FusedRecurrentDeltaRule(q, q, q.To(DType.Float16), beta), Throws.TypeOf<DTypeException>().With.Message.Contains("v needs"));
+            Assert.That(() => DeltaOps.FusedRecurrentDeltaRule(q, q, q, v), Throws.TypeOf<ShapeException>().With.Message.Contains("beta needs the shape"));
+            Assert.That(() => DeltaOps.FusedRecurrentDeltaRule(q, q, q, beta, initialState: q), Throws.TypeOf<ShapeException>().With.Message.Contains("initialState needs"));
+            Assert.That(() => DeltaOps.FusedRecurrentDeltaRule(q, q, q, beta, finalState: q), Throws.TypeOf<ShapeException>().With.Message.Contains("finalState needs"));
+            Assert.That(() => DeltaOps.FusedRecurrentDeltaRule(q, q, q, beta, scale: 0), Throws.TypeOf<ArgumentOutOfRangeException>());
+        }
+    }
+}

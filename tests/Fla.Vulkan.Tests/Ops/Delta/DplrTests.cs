@@ -1,0 +1,61 @@
+using Fla.Testing;
+using Fla.Testing.References;
+using Fla.Vulkan.Ops;
+using NUnit.Framework;
+
+namespace Fla.Vulkan.Tests.Ops.Delta;
+
+public sealed class DplrTests(TestDevice device) : DeviceTests(device)
+{
+    private static IEnumerable<DeltaCase> Cases()
+    {
+        var usual = new DeltaCase();
+        yield return usual;
+        yield return usual with { HasStates = false, Scale = 0.3 };
+        yield return usual with { B = 1, T = 15, K = 60, V = 100, H = 1 };
+        yield return usual with { B = 1, T = 40, H = 1, K = 128, V = 66 };
+        yield return usual with { Normalizer = 0.01 };
+        yield return usual with { Normalizer = 10 };
+        yield return usual with { B = 1, T = 97, Packed = [0, 1, 17, 80, 80, 97] };
+        yield return usual with { Type = DType.Float16 };
+        yield return usual with { Type = DType.BFloat16, GateType = DType.BFloat16 };
+    }
+
+    private static RefResult Expected(DeltaCase c, bool decays = true, bool reverse = false) => new DplrRecurrence
+    {
+        Q = c["q"], K = c["k"], V = c["v"], A = c["a"], B = c["dplr b"], Gk = decays ? c["gk"] : null, Scale = c.Scale, InitialState = c.InitialState,
+        CuSeqlens = c.Packed, Reverse = reverse, OutputGradient = c.OutputGradient, FinalStateGradient = c.FinalGradient,
+    }.Run();
+
+    [TestCaseSource(nameof(Cases))]
+    public void RecurrentIsTheRecurrence(object of) => Recurrent(((DeltaCase)of) with { HasGradients = false });
+
+    [Test]
+    public void RecurrentRunsBackwards() => Recurrent(new DeltaCase(B: 1, T: 40) { Packed = [0, 7, 7, 40], HasGradients = false }, reverse: true);
+
+    private void Recurrent(DeltaCase c, bool reverse = false) =>
+        c.Check(Device, Expected(c, reverse: reverse), ["a", "dplr b/b", "gk"], (x, h0, packed) => DeltaOps.FusedRecurrentDplrDeltaRule(x("q"), x("k"), x("v"), x("a"),
+            x("b"), x("gk"), (float?)c.Scale, h0, c.HasStates, reverse, packed));
+
+    [TestCase(DType.Float32)]
+    [TestCase(DType.Float16)]
+    public void IplrRecurrentIsTheRecurrence(DType type)
+    {
+        var c = new DeltaCase { Type = type, HasGradients = false };
+        c.Check(Device, Expected(c, decays: false), ["a", "dplr b/b"], (x, h0, packed) => DeltaOps.FusedRecurrentIplrDeltaRule(x("q"), x("k"), x("v"), x("a"), x("b"),
+            null, h0, true, packed));
+    }
+
+    [Test]
+    public void WrongArgumentsAreNamed()
+    {
+        Tensor q = Tensor.Zeros(Device, DType.Float32, 1, 4, 2, 8), v = Tensor.Zeros(Device, DType.Float32, 1, 4, 2, 6);
+        using (Assert.EnterMultipleScope())
+        {
+            Assert.That(() => DeltaOps.FusedRecurrentDplrDeltaRule(q, q, v, v, q, q), Throws.TypeOf<ShapeException>().With.Message.Contains("a needs the shape"));
+            Assert.That(() => DeltaOps.FusedRecurrentDplrDeltaRule(q, q, v, q, q.To(DType.Float16), q), Throws.TypeOf<DTypeException>().With.Message.Contains("b needs"));
+            Assert.That(() => DeltaOps.FusedRecurrentDplrDeltaRule(q, q, v, q, q, v), Throws.TypeOf<ShapeException>().With.Message.Contains("gk needs the shape"));
+            Assert.That(() => DeltaOps.FusedRecurrentIplrDeltaRule(q, q, v, q, q, scale: -1), Throws.TypeOf<ArgumentOutOfRangeException>());
+        }
+    }
+}
