@@ -10,7 +10,7 @@ namespace Fla.Layers;
 /// <param name="dtype">Float type of the parameters.</param>
 public abstract class Module(ComputeDevice device, DType dtype) : IDisposable
 {
-    private readonly List<(string Name, Tensor Tensor)> _parameters = [];
+    private readonly List<(string Name, Tensor Tensor, WeightRule Rule)> _parameters = [];
     private readonly List<(string Name, Module Module)> _children = [];
     private readonly List<(string Name, Tensor Tensor)> _shared = [];
 
@@ -29,7 +29,7 @@ public abstract class Module(ComputeDevice device, DType dtype) : IDisposable
     /// <summary>All parameters with their full names, in state-dict order; one that is shared appears under each of its names.</summary>
     public IEnumerable<KeyValuePair<string, Tensor>> StateDict()
     {
-        foreach (var (name, tensor) in _parameters) yield return new(name, tensor);
+        foreach (var (name, tensor, _) in _parameters) yield return new(name, tensor);
         foreach (var (name, child) in _children)
         {
             foreach (var (key, tensor) in child.StateDict()) yield return new($"{name}.{key}", tensor);
@@ -84,31 +84,22 @@ public abstract class Module(ComputeDevice device, DType dtype) : IDisposable
     /// <inheritdoc/>
     public void Dispose()
     {
-        foreach (var (_, tensor) in _parameters) tensor.Dispose();
+        foreach (var (_, tensor, _) in _parameters) tensor.Dispose();
         foreach (var (_, child) in _children) child.Dispose();
         GC.SuppressFinalize(this);
     }
 
-    /// <summary>Fills this module's own parameters; <paramref name="name"/> makes a full name of a parameter's.</summary>
-    protected virtual void InitializeOwn(Initializer initializer, Func<string, string> name)
-    {
-        if (_parameters.Count > 0) throw new InvalidOperationException($"{GetType().Name} has parameters but no rule to initialise them");
-    }
-
-    /// <summary>Fills the parameters of the modules below; a module that has another rule for them overrides it.</summary>
-    protected virtual void InitializeChildren(Initializer initializer, string prefix)
-    {
-        foreach (var (name, child) in _children) child.Initialize(initializer, $"{prefix}{name}.");
-    }
-
     /// <summary>Makes a parameter of unspecified content. When that fails, what this module holds already is given back.</summary>
-    protected Tensor AddParameter(string name, params ReadOnlySpan<int> shape)
+    /// <param name="name">Its name in the state dict.</param>
+    /// <param name="rule">What <see cref="Initialize(Initializer)"/> fills it with.</param>
+    /// <param name="shape">Its shape.</param>
+    protected Tensor AddParameter(string name, WeightRule rule, params ReadOnlySpan<int> shape)
     {
         try
         {
             var tensor = Tensor.Empty(Device, DType, shape).Own();
             tensor.RequiresGrad = true;
-            _parameters.Add((name, tensor));
+            _parameters.Add((name, tensor, rule));
             return tensor;
         }
         catch
@@ -145,7 +136,7 @@ public abstract class Module(ComputeDevice device, DType dtype) : IDisposable
 
     private void Initialize(Initializer initializer, string prefix)
     {
-        InitializeOwn(initializer, name => prefix + name);
-        InitializeChildren(initializer, prefix);
+        foreach (var (name, tensor, rule) in _parameters) rule(initializer, tensor, prefix + name);
+        foreach (var (name, child) in _children) child.Initialize(initializer, $"{prefix}{name}.");
     }
 }

@@ -108,7 +108,7 @@ public sealed class ModuleTests(TestDevice device) : DeviceTests(device)
         public HalfMade(ComputeDevice device, Exception? failure)
             : base(device, DType.Float32)
         {
-            AddParameter("first", 3);
+            AddParameter("first", WeightRules.Zero, 3);
             AddModule("second", () => new Linear(device, 2, 2));
             AddModule("third", () => failure is null ? new Linear(device, 2, 2) : throw failure);
         }

@@ -122,18 +122,19 @@ internal sealed class TrainSettings
     public ModelConfig ModelConfig(Models.Tokenizers.TextTokenizer tokenizer)
     {
         var isFile = Model.EndsWith(".json", StringComparison.Ordinal) || Directory.Exists(Model);
-        var config = isFile ? Models.Configs.ModelConfig.Load(Model) : Models.Configs.ModelConfig.Parse(JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, object>
-        {
-            ["model_type"] = Model,
-            ["vocab_size"] = tokenizer.VocabSize,
-            ["hidden_size"] = HiddenSize,
-            ["num_hidden_layers"] = Layers,
-            ["num_heads"] = Heads ?? Math.Max(1, HiddenSize / (HiddenSize >= 1024 ? 256 : 64)),
-            ["max_position_embeddings"] = SeqLen,
-        }));
-        if (!isFile) (config.BosTokenId, config.EosTokenId, config.PadTokenId) = (tokenizer.BosId, tokenizer.EosId, tokenizer.PadId);
+        var config = isFile ? Models.Configs.ModelConfig.Load(Model) : Fresh(tokenizer);
         if (FusedLoss) (config.FuseCrossEntropy, config.FuseLinearCrossEntropy) = (false, true);
         if (config.VocabSize < tokenizer.VocabSize) throw new ConfigException($"{config.VocabSize} is less than the tokenizer's {tokenizer.VocabSize}", "vocab_size", isFile ? Model : null);
+        return config;
+    }
+
+    private ModelConfig Fresh(Models.Tokenizers.TextTokenizer tokenizer)
+    {
+        var config = Models.Configs.ModelConfig.Parse(JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, object> { ["model_type"] = Model }));
+        config.SetSizes(HiddenSize, Layers, Heads ?? Math.Max(1, HiddenSize / (HiddenSize >= 1024 ? 256 : 64)));
+        (config.VocabSize, config.MaxPositionEmbeddings) = (tokenizer.VocabSize, SeqLen);
+        (config.BosTokenId, config.EosTokenId, config.PadTokenId) = (tokenizer.BosId, tokenizer.EosId, tokenizer.PadId);
+        config.Validate();
         return config;
     }
 

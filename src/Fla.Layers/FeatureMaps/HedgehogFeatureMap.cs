@@ -7,29 +7,16 @@ namespace Fla.Layers;
 public sealed class HedgehogFeatureMap : FeatureMap
 {
     private readonly Linear _layer;
-    private readonly int _headK;
 
     /// <summary>A map of K channels to 2K features.</summary>
     public HedgehogFeatureMap(ComputeDevice device, int headK, DType dtype = DType.Float32)
-        : base(device, 2 * headK, dtype)
-    {
-        _headK = headK;
-        _layer = AddModule("layer", () => new Linear(device, headK, headK, hasBias: true, dtype: dtype));
-    }
+        : base(device, 2 * headK, dtype) =>
+        _layer = AddModule("layer", () => new Linear(device, headK, headK, hasBias: true, WeightRules.Identity, dtype: dtype));
 
     /// <inheritdoc/>
     public override Tensor Forward(Tensor x)
     {
         using var h = _layer.Forward(x);
         return FeatureMaps.Hedgehog(h);
-    }
-
-    /// <inheritdoc/>
-    protected override void InitializeChildren(Initializer initializer, string prefix)
-    {
-        var identity = new float[_headK * _headK];
-        for (var i = 0; i < _headK; i++) identity[i * (_headK + 1)] = 1;
-        _layer.Weight.Write(identity);
-        _layer.Bias!.Zero();
     }
 }

@@ -4,19 +4,12 @@ using Fla.Vulkan.Ops;
 namespace Fla.Layers;
 
 /// <summary>
-/// What GLA, retention and SimpleGLA share: projections to heads of q, k, v, optional short convolutions, key and value heads shared by groups of
-/// query heads, and an output that is normed per head, gated and projected.
+/// What GLA, retention and SimpleGLA share: key and value heads shared by groups of query heads, and an output that is normed per head, gated and projected.
 /// </summary>
-public abstract class GatedHeadMixer : TokenMixer
+public abstract class GatedHeadMixer : QkvMixer
 {
     private readonly GatedHeadOptions _options;
-    private readonly Linear _q;
-    private readonly Linear _k;
-    private readonly Linear _v;
     private Linear? _g;
-    private ShortConvolution? _qConv;
-    private ShortConvolution? _kConv;
-    private ShortConvolution? _vConv;
     private Linear? _o;
     private FusedRmsNormGated? _fusedNorm;
     private RmsNorm? _norm;
@@ -24,23 +17,17 @@ public abstract class GatedHeadMixer : TokenMixer
     /// <summary>Makes the projections of q, k, v.</summary>
     /// <exception cref="ShapeException">Heads do not divide widths.</exception>
     protected GatedHeadMixer(ComputeDevice device, GatedHeadOptions options, DType dtype)
-        : base(device, (options ?? throw new ArgumentNullException(nameof(options))).HiddenSize, AttnModes.Parse(options.Mode), dtype)
+        : base(device, options, dtype)
     {
-        options.Check();
         _options = options;
-        _q = AddModule("q_proj", () => new Linear(device, HiddenSize, options.KeyDim, dtype: dtype));
-        _k = AddModule("k_proj", () => new Linear(device, HiddenSize, options.KeyDim / options.Groups, dtype: dtype));
-        _v = AddModule("v_proj", () => new Linear(device, HiddenSize, options.ValueDim / options.Groups, dtype: dtype));
+        AddProjections(options.KeyDim, options.KeyDim / options.Groups, options.ValueDim / options.Groups);
     }
 
     /// <summary>Makes the output gate's projection and the convolutions.</summary>
     protected void AddGateAndConvolutions()
     {
         if (_options.UseOutputGate) _g = AddModule("g_proj", () => new Linear(Device, HiddenSize, _options.ValueDim, dtype: DType));
-        if (!_options.UseShortConv) return;
-        _qConv = AddModule("q_conv1d", () => Convolution(_options.KeyDim));
-        _kConv = AddModule("k_conv1d", () => Convolution(_options.KeyDim / _options.Groups));
-        _vConv = AddModule("v_conv1d", () => Convolution(_options.ValueDim / _options.Groups));
+        if (_options.UseShortConv) AddConvolutions(_options.ConvSize, _options.ConvBias);
     }
 
     /// <summary>Makes the output projection and the norm.</summary>
@@ -49,21 +36,16 @@ public abstract class GatedHeadMixer : TokenMixer
         _o = AddModule("o_proj", () => new Linear(Device, _options.ValueDim, HiddenSize, dtype: DType));
         var isFused = _options is { UseOutputGate: true, FuseNorm: true, GateFn: "swish" or "silu" };
         var (width, eps, isAffine) = (_options.HeadV, _options.NormEps, _options.ElementwiseAffine);
-        if (isFused) _fusedNorm = AddModule("g_norm_swish_gate", () => new FusedRmsNormGated(Device, width, eps, isAffine, DType));
+        if (isFused) _fusedNorm = AddModule("g_norm_swish_gate", () => new FusedRmsNormGated(Device, width, eps, isAffine, dtype: DType));
         else _norm = AddModule("g_norm", () => new RmsNorm(Device, width, eps, isAffine, DType));
     }
 
     /// <summary>q [B, T, H, K], k [B, T, H/G, K] and v [B, T, H/G, V], after the convolutions.</summary>
-    protected (Tensor Q, Tensor K, Tensor V) Project(MixerInput input)
+    protected (Tensor Q, Tensor K, Tensor V) ProjectHeads(MixerInput input)
     {
-        var q = Convolve(_qConv, _q.Forward(input.X), "conv_state.q", input);
-        var k = Convolve(_kConv, _k.Forward(input.X), "conv_state.k", input);
-        var v = Convolve(_vConv, _v.Forward(input.X), "conv_state.v", input);
+        var (q, k, v) = Project(input);
         return (Heads(q, _options.HeadK), Heads(k, _options.HeadK), Heads(v, _options.HeadV));
     }
-
-    /// <summary>The last axis split into heads.</summary>
-    protected static Tensor Heads(Tensor x, int width) => x.View(x.Size(0), x.Size(1), -1, width);
 
     /// <summary>Each head of [B, T, H/G, ...] G times in a row.</summary>
     protected Tensor RepeatGroups(Tensor x) => _options.Groups == 1 ? x : Rows.RepeatHeads(x, _options.Groups);
@@ -80,14 +62,4 @@ public abstract class GatedHeadMixer : TokenMixer
         else y = _norm!.Forward(o);
         return _o!.Forward(y.View(o.Size(0), o.Size(1), _options.ValueDim));
     }
-
-    private static Tensor Convolve(ShortConvolution? convolution, Tensor x, string slot, MixerInput input)
-    {
-        if (convolution == null) return x;
-        var (y, state) = convolution.Forward(input.Padding?.Mask(x) ?? x, input.State(slot), input.Cache != null, input.CuSeqlens);
-        input.Store(slot, state);
-        return y;
-    }
-
-    private ShortConvolution Convolution(int width) => new(Device, width, _options.ConvSize, _options.ConvBias, dtype: DType);
 }

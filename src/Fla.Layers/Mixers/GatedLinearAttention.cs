@@ -48,7 +48,7 @@ public sealed class GatedLinearAttention : GatedHeadMixer
     protected override Tensor Mix(MixerInput input)
     {
         ArgumentNullException.ThrowIfNull(input);
-        var (q, k, v) = Project(input);
+        var (q, k, v) = ProjectHeads(input);
         var gk = Activations.LogSigmoid(_gateUp.Forward(_gateDown.Forward(input.X)), (float)_options.GateLogitNormalizer);
         if (_options.ClampMin is { } minimum) gk = Elementwise.ClampMin(gk, (float)minimum);
         (q, k) = (MapFeatures(q), MapFeatures(RepeatGroups(k)));

@@ -2,15 +2,9 @@ using Fla.Vulkan;
 
 namespace Fla.Layers;
 
-/// <summary>Settings that mixers with heads of queries, keys and values share, with fla's names in .NET spelling.</summary>
-public abstract record HeadOptions
+/// <summary>Settings of mixers whose queries, keys and values are fractions of D.</summary>
+public abstract record HeadOptions : MixerOptions
 {
-    /// <summary>Form of the recurrence for long inputs: chunk, fused_recurrent, fused_chunk, or (retention) parallel.</summary>
-    public string Mode { get; init; } = "chunk";
-
-    /// <summary>Width of input and output, D.</summary>
-    public int HiddenSize { get; init; } = 1024;
-
     /// <summary>Width of all keys over D.</summary>
     public double ExpandK { get; init; } = 1;
 
@@ -29,12 +23,6 @@ public abstract record HeadOptions
     /// <summary>Whether norms inside the layer have a weight.</summary>
     public bool ElementwiseAffine { get; init; } = true;
 
-    /// <summary>Added to mean squares.</summary>
-    public double NormEps { get; init; } = 1e-5;
-
-    /// <summary>Index of the layer in its model; names nothing and changes nothing here.</summary>
-    public int? LayerIdx { get; init; }
-
     /// <summary>Width of all query heads, ⌊D·expand_k⌋.</summary>
     internal int KeyDim => (int)(HiddenSize * ExpandK);
 
@@ -50,9 +38,8 @@ public abstract record HeadOptions
     /// <summary>Query heads for each key head, G.</summary>
     internal int Groups => NumHeads / (NumKvHeads ?? NumHeads);
 
-    /// <summary>Checks that heads divide widths.</summary>
-    /// <exception cref="ShapeException">They do not.</exception>
-    internal void Check()
+    /// <inheritdoc/>
+    internal override void Check()
     {
         if (HiddenSize < 1 || NumHeads < 1 || KeyDim < 1 || ValueDim < 1)
         {

@@ -51,9 +51,8 @@ public sealed class LinearAttention : TokenMixer
     /// <exception cref="ShapeException">Heads do not divide widths.</exception>
     /// <exception cref="ArgumentException">An unknown feature map or mode.</exception>
     public LinearAttention(ComputeDevice device, LinearAttentionOptions options, DType dtype = DType.Float32)
-        : base(device, (options ?? throw new ArgumentNullException(nameof(options))).HiddenSize, AttnModes.Parse(options.Mode), dtype)
+        : base(device, options, dtype)
     {
-        options.Check();
         _options = options;
         var map = options.FeatureMap ?? throw new ArgumentException("LinearAttention needs a feature map; 'identity' is one", nameof(options));
         _mapQ = AddModule("feature_map_q", () => FeatureMap.Create(map, device, options.HeadK, dtype));
@@ -75,10 +74,9 @@ public sealed class LinearAttention : TokenMixer
     protected override Tensor Mix(MixerInput input)
     {
         ArgumentNullException.ThrowIfNull(input);
-        int rows = input.X.Size(0), length = input.X.Size(1);
-        var q = _mapQ.Forward(_q.Forward(input.X).View(rows, length, -1, _options.HeadK));
-        var k = _mapK.Forward(Repeat(_k.Forward(input.X).View(rows, length, -1, _options.HeadK)));
-        var v = Repeat(Mask(_v.Forward(input.X).View(rows, length, -1, _options.HeadV)));
+        var q = _mapQ.Forward(Heads(_q.Forward(input.X), _options.HeadK));
+        var k = _mapK.Forward(Repeat(Heads(_k.Forward(input.X), _options.HeadK)));
+        var v = Repeat(Mask(Heads(_v.Forward(input.X), _options.HeadV)));
         if (_options.NormQ) q = Softmaxes.SumNormalize(q, SumEps);
         if (_options.NormK) k = Softmaxes.SumNormalize(k, SumEps);
         // fla leaves the keys of padding in the normaliser, so that a row's result depends on the length of its neighbours; here they are masked too.
@@ -97,7 +95,7 @@ public sealed class LinearAttention : TokenMixer
         };
         input.Store(LayerCache.RecurrentState, after);
         input.Store(NormalizerSlot, normalizerAfter);
-        return _o.Forward(_norm.Forward(o).View(rows, length, _options.ValueDim));
+        return _o.Forward(_norm.Forward(o).View(o.Size(0), o.Size(1), _options.ValueDim));
 
         Tensor Mask(Tensor x) => input.Padding?.Mask(x) ?? x;
 

@@ -9,7 +9,8 @@ public sealed record MixerContext
     /// <summary>Nothing: a plain batch from its first token.</summary>
     public static MixerContext Empty { get; } = new();
 
-    /// <summary>Form of the recurrence for inputs of more than one token; null lets the layer choose: recurrent up to 64 tokens, else its own mode.</summary>
+    /// <summary>Form of the recurrence for inputs of more than one token; null lets the layer choose: recurrent up to 64 tokens, else its own mode.
+    /// A form that the layer's operator does not have is taken for chunk.</summary>
     public AttnMode? Mode { get; init; }
 
     /// <summary>Boundaries of sequences packed into one row; wins over the mask.</summary>
@@ -25,4 +26,9 @@ public sealed record MixerContext
     /// Position of the first token of each sequence, i32 [N]; null derives it from the cache and the mask. A captured decoding step reads it from here.
     /// </summary>
     public Tensor? Offsets { get; init; }
+
+    /// <summary>The padding among the last positions, or null when all of them hold tokens.</summary>
+    /// <param name="length">How many.</param>
+    /// <exception cref="ShapeException">The mask has not so many columns.</exception>
+    internal PaddingWindow? Padding(int length) => CuSeqlens is null ? Mask?.Window(length) : null;
 }

@@ -12,6 +12,9 @@ namespace Fla.Layers;
 /// <param name="Context">What the caller said.</param>
 public sealed record MixerInput(Tensor X, int Length, AttnMode Mode, CuSeqlens? CuSeqlens, PaddingWindow? Padding, MixerContext Context)
 {
+    /// <summary>Padding that was dropped from X, or null.</summary>
+    public PaddingWindow? Dropped { get; init; }
+
     /// <summary>Number of sequences, N.</summary>
     public int Sequences => CuSeqlens?.Count ?? X.Size(0);
 

@@ -38,7 +38,7 @@ public sealed class MultiScaleRetention : GatedHeadMixer
     protected override Tensor Mix(MixerInput input)
     {
         ArgumentNullException.ThrowIfNull(input);
-        var (q, k, v) = Project(input);
+        var (q, k, v) = ProjectHeads(input);
         q = _rotary.Forward(MapFeatures(q), input);
         k = RepeatGroups(_rotary.Forward(MapFeatures(k), input));
         v = RepeatGroups(v);

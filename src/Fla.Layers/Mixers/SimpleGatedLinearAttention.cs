@@ -47,7 +47,7 @@ public sealed class SimpleGatedLinearAttention : GatedHeadMixer
     protected override Tensor Mix(MixerInput input)
     {
         ArgumentNullException.ThrowIfNull(input);
-        var (q, k, v) = Project(input);
+        var (q, k, v) = ProjectHeads(input);
         var g = Activations.LogSigmoid(_gate.Forward(input.X), (float)_options.GateLogitNormalizer);
         (q, k) = (MapFeatures(q), MapFeatures(RepeatGroups(k)));
         v = RepeatGroups(input.Padding?.Mask(v) ?? v);

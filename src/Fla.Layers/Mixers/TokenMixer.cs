@@ -7,14 +7,17 @@ public abstract class TokenMixer : Module
 {
     /// <summary>A mixer.</summary>
     /// <param name="device">Where.</param>
-    /// <param name="hiddenSize">Width of input and output, D.</param>
-    /// <param name="mode">Form of the recurrence for long inputs.</param>
+    /// <param name="options">Settings.</param>
     /// <param name="dtype">Float type of parameters and activations.</param>
-    protected TokenMixer(ComputeDevice device, int hiddenSize, AttnMode mode, DType dtype)
+    /// <exception cref="ShapeException">Heads do not divide widths.</exception>
+    /// <exception cref="ArgumentException">An unknown mode.</exception>
+    protected TokenMixer(ComputeDevice device, MixerOptions options, DType dtype)
         : base(device, dtype)
     {
-        HiddenSize = hiddenSize;
-        Mode = mode;
+        ArgumentNullException.ThrowIfNull(options);
+        options.Check();
+        HiddenSize = options.HiddenSize;
+        Mode = AttnModes.Parse(options.Mode);
     }
 
     /// <summary>Width of input and output, D.</summary>
@@ -29,6 +32,9 @@ public abstract class TokenMixer : Module
     /// <summary>Whether boundaries of packed sequences are honoured; a layer that does not runs over the row as one sequence, as fla's does.</summary>
     public virtual bool UsesCuSeqlens => true;
 
+    /// <summary>Whether the step-by-step form has gradients; else chunks take its place while gradients are recorded.</summary>
+    protected virtual bool RecurrentHasGradients => true;
+
     /// <summary>Mixes tokens.</summary>
     /// <param name="x">[B, T, D].</param>
     /// <param name="context">Packing, padding, cache.</param>
@@ -37,24 +43,50 @@ public abstract class TokenMixer : Module
     /// <exception cref="DTypeException">Another float type than the layer's.</exception>
     public Tensor Forward(Tensor x, MixerContext? context = null)
     {
+        using var scope = Device.Scope();
+        var input = Begin(x, context);
+        return scope.Keep(End(input, Mix(input)));
+    }
+
+    /// <summary>Checks a call, makes its choices, and drops padding if the layer wants that.</summary>
+    protected MixerInput Begin(Tensor x, MixerContext? context)
+    {
         ArgumentNullException.ThrowIfNull(x);
         context ??= MixerContext.Empty;
         Check(x, context);
-        using var scope = Device.Scope();
         var length = x.Size(1);
-        var mode = length == 1 ? AttnMode.FusedRecurrent : context.Mode ?? (length <= AttnModes.RecurrentLength ? AttnMode.FusedRecurrent : Mode);
-        var window = context.CuSeqlens is null ? context.Mask?.Window(length) : null;
-        var packing = UsesCuSeqlens ? context.CuSeqlens : null;
-        Tensor y;
-        if (window != null && DropsPadding) y = window.Pad(Mix(new(window.Unpad(x), length, mode, window.CuSeqlens, null, context)));
-        else y = Mix(new(x, length, mode, packing, window, context));
-        context.Cache?.Advance(length);
-        return scope.Keep(y);
+        var window = context.Padding(length);
+        return window != null && DropsPadding
+            ? new(window.Unpad(x), length, Form(length, context), window.CuSeqlens, null, context) { Dropped = window }
+            : new(x, length, Form(length, context), UsesCuSeqlens ? context.CuSeqlens : null, window, context);
+    }
+
+    /// <summary>Puts padding back and counts the tokens as seen.</summary>
+    /// <returns>[B, T, D].</returns>
+    protected static Tensor End(MixerInput input, Tensor y)
+    {
+        ArgumentNullException.ThrowIfNull(input);
+        input.Cache?.Advance(input.Length);
+        return input.Dropped?.Pad(y) ?? y;
+    }
+
+    /// <summary>The last axis split into heads: [B, T, H·width] to [B, T, H, width].</summary>
+    protected static Tensor Heads(Tensor x, int width)
+    {
+        ArgumentNullException.ThrowIfNull(x);
+        return x.View(x.Size(0), x.Size(1), -1, width);
     }
 
     /// <summary>The layer's own work on an input that fits it.</summary>
     /// <returns>Of the input's shape.</returns>
     protected abstract Tensor Mix(MixerInput input);
+
+    private AttnMode Form(int length, MixerContext context)
+    {
+        var isShort = length <= AttnModes.RecurrentLength;
+        var form = length == 1 ? AttnMode.FusedRecurrent : context.Mode ?? (isShort ? AttnMode.FusedRecurrent : Mode);
+        return form == AttnMode.FusedRecurrent && Autograd.IsEnabled && !RecurrentHasGradients ? AttnMode.Chunk : form;
+    }
 
     private void Check(Tensor x, MixerContext context)
     {

@@ -11,12 +11,15 @@ public sealed class Linear : Module
     /// <param name="inFeatures">Width of the input.</param>
     /// <param name="outFeatures">Width of the output.</param>
     /// <param name="hasBias">Whether there is a bias.</param>
+    /// <param name="weightRule">What a fresh weight is filled with; normal values when null.</param>
+    /// <param name="biasRule">What a fresh bias is filled with; zeros when null.</param>
     /// <param name="dtype">Float type of the parameters.</param>
-    public Linear(ComputeDevice device, int inFeatures, int outFeatures, bool hasBias = false, DType dtype = DType.Float32)
+    public Linear(ComputeDevice device, int inFeatures, int outFeatures, bool hasBias = false, WeightRule? weightRule = null, WeightRule? biasRule = null,
+        DType dtype = DType.Float32)
         : base(device, dtype)
     {
-        Weight = AddParameter("weight", outFeatures, inFeatures);
-        Bias = hasBias ? AddParameter("bias", outFeatures) : null;
+        Weight = AddParameter("weight", weightRule ?? WeightRules.Normal, outFeatures, inFeatures);
+        Bias = hasBias ? AddParameter("bias", biasRule ?? WeightRules.Zero, outFeatures) : null;
     }
 
     /// <summary>W [out, in].</summary>
@@ -29,11 +32,4 @@ public sealed class Linear : Module
     /// <param name="x">[..., in].</param>
     /// <returns>[..., out].</returns>
     public Tensor Forward(Tensor x) => Products.Linear(x, Weight, Bias);
-
-    /// <inheritdoc/>
-    protected override void InitializeOwn(Initializer initializer, Func<string, string> name)
-    {
-        initializer.Normal(Weight, name("weight"));
-        Bias?.Zero();
-    }
 }

@@ -4,7 +4,7 @@ using Fla.Vulkan.Ops;
 namespace Fla.Layers;
 
 /// <summary>y = x / √(mean(x²) + eps) · w over the last axis, in fp32 inside (Zhang and Sennrich 2019).</summary>
-public sealed class RmsNorm : Module
+public sealed class RmsNorm : Norm
 {
     /// <summary>A norm.</summary>
     /// <param name="device">Where.</param>
@@ -16,7 +16,7 @@ public sealed class RmsNorm : Module
         : base(device, dtype)
     {
         Eps = (float)eps;
-        Weight = isAffine ? AddParameter("weight", width) : null;
+        Weight = isAffine ? AddParameter("weight", WeightRules.One, width) : null;
     }
 
     /// <summary>Added to the mean square.</summary>
@@ -25,17 +25,9 @@ public sealed class RmsNorm : Module
     /// <summary>w, or null.</summary>
     public Tensor? Weight { get; }
 
-    /// <summary>Normalises.</summary>
-    /// <param name="x">[..., width].</param>
-    /// <returns>[..., width].</returns>
-    public Tensor Forward(Tensor x) => Norms.RmsNorm(x, Weight, eps: Eps);
-
-    /// <summary>Adds a residual, in fp32, and normalises the sum.</summary>
-    /// <param name="x">[..., width].</param>
-    /// <param name="residual">[..., width].</param>
-    /// <returns>The normed sum, and the sum in the residual's type.</returns>
-    public (Tensor Y, Tensor Residual) Forward(Tensor x, Tensor residual) => Norms.RmsNormPrenorm(x, Weight, residual: residual, eps: Eps);
+    /// <inheritdoc/>
+    public override Tensor Forward(Tensor x) => Norms.RmsNorm(x, Weight, eps: Eps);
 
     /// <inheritdoc/>
-    protected override void InitializeOwn(Initializer initializer, Func<string, string> name) => Weight?.Fill(1);
+    public override (Tensor Y, Tensor Residual) Forward(Tensor x, Tensor residual) => Norms.RmsNormPrenorm(x, Weight, residual: residual, eps: Eps);
 }

@@ -20,8 +20,8 @@ public sealed class ShortConvolution : Module
         : base(device, dtype)
     {
         _activation = activation;
-        Weight = AddParameter("weight", hiddenSize, 1, kernelSize);
-        Bias = hasBias ? AddParameter("bias", hiddenSize) : null;
+        Weight = AddParameter("weight", WeightRules.Normal, hiddenSize, 1, kernelSize);
+        Bias = hasBias ? AddParameter("bias", WeightRules.Zero, hiddenSize) : null;
     }
 
     /// <summary>Kernels [C, 1, W].</summary>
@@ -46,10 +46,16 @@ public sealed class ShortConvolution : Module
         return Convolutions.ShortConvolution(x, Weight, Bias, activation: _activation, initialState: state, outputFinalState: outputFinalState, cuSeqlens: cuSeqlens);
     }
 
-    /// <inheritdoc/>
-    protected override void InitializeOwn(Initializer initializer, Func<string, string> name)
+    /// <summary>Convolves as a part of a mixer: within its sequences, on from the state in its cache, padding multiplied away.</summary>
+    /// <param name="x">[B, T, C].</param>
+    /// <param name="input">The mixer's call.</param>
+    /// <param name="slot">Where the cache has the state.</param>
+    /// <returns>Of x's shape.</returns>
+    public Tensor Forward(Tensor x, MixerInput input, string slot)
     {
-        initializer.Normal(Weight, name("weight"));
-        Bias?.Zero();
+        ArgumentNullException.ThrowIfNull(input);
+        var (y, state) = Forward(input.Padding?.Mask(x) ?? x, input.State(slot), input.Cache != null, input.CuSeqlens);
+        input.Store(slot, state);
+        return y;
     }
 }

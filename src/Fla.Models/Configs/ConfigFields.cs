@@ -13,6 +13,7 @@ public sealed class ConfigFields
     private readonly JsonObject? _source;
     private readonly JsonObject _target = [];
     private readonly HashSet<string> _seen = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _leftOut = new(StringComparer.Ordinal);
 
     private ConfigFields(JsonObject? source) => _source = source;
 
@@ -24,6 +25,15 @@ public sealed class ConfigFields
 
     /// <summary>Fields to be recorded for a file.</summary>
     internal static ConfigFields Writing() => new(null);
+
+    /// <summary>Fields that are neither read nor written when they are asked for later.</summary>
+    internal void LeaveOut(ReadOnlySpan<string> names)
+    {
+        foreach (var name in names)
+        {
+            _leftOut.Add(name);
+        }
+    }
 
     /// <summary>Whether the file has a field; always false when writing.</summary>
     public bool Has(string name) => _source?.ContainsKey(name) ?? false;
@@ -177,14 +187,19 @@ public sealed class ConfigFields
 
     private bool TryTake(string name, out JsonNode? node)
     {
-        _seen.Add(name);
         node = null;
+        if (_leftOut.Contains(name))
+        {
+            return false;
+        }
+
+        _seen.Add(name);
         return _source?.TryGetPropertyValue(name, out node) ?? false;
     }
 
     private void Record(string name, JsonNode? node)
     {
-        if (_source is null)
+        if (_source is null && !_leftOut.Contains(name))
         {
             _target[name] = node;
         }

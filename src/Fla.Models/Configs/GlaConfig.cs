@@ -1,3 +1,6 @@
+using Fla.Layers;
+using Fla.Vulkan;
+
 namespace Fla.Models.Configs;
 
 /// <summary>Configuration of GLA models (Yang et al., "Gated Linear Attention Transformers with Hardware-Efficient Training", 2023).</summary>
@@ -35,6 +38,16 @@ public sealed class GlaConfig : MultiHeadConfig
 
     /// <inheritdoc/>
     protected override ReadOnlySpan<string> AllowedModes => new[] { "chunk", "fused_recurrent", "fused_chunk" };
+
+    internal override TokenMixer CreateMixer(ComputeDevice device, int layer, DType dtype) => new GatedLinearAttention(device, Heads(new GatedLinearAttentionOptions
+    {
+        UseShortConv = UseShortConv,
+        ConvSize = ConvSize,
+        UseOutputGate = UseOutputGate,
+        GateFn = HiddenAct,
+        FuseNorm = FuseNorm,
+        ClampMin = ClampMin,
+    }, layer), dtype);
 
     /// <inheritdoc/>
     protected override void Exchange(ConfigFields fields)

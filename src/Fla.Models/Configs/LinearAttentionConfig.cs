@@ -1,3 +1,6 @@
+using Fla.Layers;
+using Fla.Vulkan;
+
 namespace Fla.Models.Configs;
 
 /// <summary>
@@ -44,6 +47,14 @@ public sealed class LinearAttentionConfig : MultiHeadConfig
     /// <inheritdoc/>
     protected override ReadOnlySpan<string> AllowedFeatureMaps
         => new[] { "hedgehog", "t2r", "elementwise_product", "dpfp", "elu", "relu", "identity" };
+
+    internal override TokenMixer CreateMixer(ComputeDevice device, int layer, DType dtype) => new LinearAttention(device, Heads(new LinearAttentionOptions
+    {
+        TieFeatureMapQk = TieFeatureMapQk,
+        NormQ = NormQ,
+        NormK = NormK,
+        NormFeatureMap = NormFeatureMap,
+    }, layer), dtype);
 
     /// <inheritdoc/>
     protected override void Exchange(ConfigFields fields)

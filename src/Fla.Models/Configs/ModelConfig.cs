@@ -7,7 +7,7 @@ namespace Fla.Models.Configs;
 /// A model's config.json: the fields that all families share, with fla's names and defaults. Fields that a family does not know are kept and
 /// written back. <see cref="Load"/> picks the family by <c>model_type</c>.
 /// </summary>
-public abstract class ModelConfig
+public abstract partial class ModelConfig
 {
     /// <summary>Name of the file in a model folder.</summary>
     public const string FileName = "config.json";
@@ -56,6 +56,9 @@ public abstract class ModelConfig
 
     /// <summary><c>hidden_act</c>: activation of the MLP's gate, and of output gates.</summary>
     public string HiddenAct { get; set; } = "swish";
+
+    /// <summary><c>attn_mode</c>: the form of the operator for long inputs; all forms compute the same.</summary>
+    public string AttnMode { get; set; } = "chunk";
 
     /// <summary><c>max_position_embeddings</c>: the length the model was trained for; limits nothing.</summary>
     public int MaxPositionEmbeddings { get; set; } = 2048;
@@ -112,9 +115,12 @@ public abstract class ModelConfig
     public IEnumerable<string> UnknownFields => _unknown.Select(entry => entry.Key);
 
     /// <summary>
-    /// Width of a gated MLP: <see cref="IntermediateSize"/>, or 2/3 of D times the ratio, rounded down, then up to a multiple of 256.
+    /// Width of the MLP, I: <see cref="IntermediateSize"/>, or 2/3 of D times the ratio, rounded down, then up to a multiple of 256.
     /// </summary>
-    public int MlpWidth => IntermediateSize ?? checked((int)Math.Ceiling(Math.Floor(HiddenSize * (HiddenRatio ?? 4) * 2 / 3) / 256) * 256);
+    public virtual int MlpWidth => IntermediateSize ?? checked((int)Math.Ceiling(Math.Floor(HiddenSize * (HiddenRatio ?? 4) * 2 / 3) / 256) * 256);
+
+    /// <summary>Takes the sizes of a fresh model; heads share its width.</summary>
+    public virtual void SetSizes(int hiddenSize, int layers, int heads) => (HiddenSize, NumHiddenLayers) = (hiddenSize, layers);
 
     /// <summary>Reads the config.json of a model folder, or the file itself.</summary>
     /// <exception cref="ConfigException">The file cannot be read, is malformed, of an unknown family, or has a field out of range.</exception>
@@ -200,6 +206,7 @@ public abstract class ModelConfig
     protected virtual void Exchange(ConfigFields fields)
     {
         ArgumentNullException.ThrowIfNull(fields);
+        fields.LeaveOut(AbsentFields);
         _ = fields.Choice(ModelConfigRegistry.Field, ModelType, ModelType);
         Architectures = fields.Strings("architectures", Architectures);
         VocabSize = fields.Int("vocab_size", VocabSize, 1, MaxVocabulary);
@@ -208,6 +215,7 @@ public abstract class ModelConfig
         HiddenRatio = fields.RatioOrNull("hidden_ratio", HiddenRatio, 1.0 / 1024, 256);
         IntermediateSize = fields.IntOrNull("intermediate_size", IntermediateSize, 1, MaxWidth);
         HiddenAct = fields.Choice("hidden_act", HiddenAct, AllowedActivations);
+        AttnMode = fields.Choice("attn_mode", AttnMode, AllowedModes);
         MaxPositionEmbeddings = fields.Int("max_position_embeddings", MaxPositionEmbeddings, 1, int.MaxValue);
         ElementwiseAffine = fields.Bool("elementwise_affine", ElementwiseAffine);
         NormEps = fields.Float("norm_eps", NormEps, 0, 1);
@@ -226,6 +234,13 @@ public abstract class ModelConfig
         AttnResBlockSize = fields.IntOrNull("attnres_block_size", AttnResBlockSize, 1, MaxLayers);
         ExchangeDtype(fields);
     }
+
+    /// <summary>Fields of the bases that the family does not have: they are not written, and unknown when read.</summary>
+    protected virtual ReadOnlySpan<string> AbsentFields => [];
+
+    /// <summary>Values of <c>attn_mode</c> that the family has.</summary>
+    protected virtual ReadOnlySpan<string> AllowedModes => new[] { "chunk", "fused_recurrent" };
+
     /// <summary>Values of <c>hidden_act</c> that the family can run.</summary>
     protected virtual ReadOnlySpan<string> AllowedActivations => new[] { "swish" };
 

@@ -1,12 +1,11 @@
+using Fla.Layers;
+
 namespace Fla.Models.Configs;
 
-/// <summary>What GLA, RetNet and LinearAttention share: heads, and widths of keys and values as fractions of <c>hidden_size</c>.</summary>
+/// <summary>What GLA, RetNet, LinearAttention and DeltaNet share: heads, and widths of keys and values as fractions of <c>hidden_size</c>.</summary>
 public abstract class MultiHeadConfig : ModelConfig
 {
     private const double MaxExpansion = 64;
-
-    /// <summary><c>attn_mode</c>: the form of the operator for long inputs; all forms compute the same.</summary>
-    public string AttnMode { get; set; } = "chunk";
 
     /// <summary><c>expand_k</c>: width of all keys over <c>hidden_size</c>.</summary>
     public double ExpandK { get; set; } = 1;
@@ -38,8 +37,12 @@ public abstract class MultiHeadConfig : ModelConfig
     /// <summary>Query heads that share a key and a value head, G.</summary>
     public int NumKvGroups => NumHeads / (NumKvHeads ?? NumHeads);
 
-    /// <summary>Values of <c>attn_mode</c> that the family has.</summary>
-    protected abstract ReadOnlySpan<string> AllowedModes { get; }
+    /// <inheritdoc/>
+    public override void SetSizes(int hiddenSize, int layers, int heads)
+    {
+        base.SetSizes(hiddenSize, layers, heads);
+        NumHeads = heads;
+    }
 
     /// <summary>Values of <c>feature_map</c> that the family has, besides null.</summary>
     protected virtual ReadOnlySpan<string> AllowedFeatureMaps => new[] { "relu", "sigmoid", "logsigmoid", "silu", "swish", "sqrelu", "gelu" };
@@ -48,7 +51,6 @@ public abstract class MultiHeadConfig : ModelConfig
     protected override void Exchange(ConfigFields fields)
     {
         base.Exchange(fields);
-        AttnMode = fields.Choice("attn_mode", AttnMode, AllowedModes);
         ExpandK = fields.Float("expand_k", ExpandK, 0, MaxExpansion);
         ExpandV = fields.Float("expand_v", ExpandV, 0, MaxExpansion);
         NumHeads = fields.Int("num_heads", NumHeads, 1, MaxWidth);
@@ -67,6 +69,18 @@ public abstract class MultiHeadConfig : ModelConfig
             throw new ConfigException($"{NumKvHeads} does not divide num_heads {NumHeads}", "num_kv_heads");
         }
     }
+
+    /// <summary>A mixer's options with what these families tell it.</summary>
+    protected T Heads<T>(T options, int layer)
+        where T : HeadOptions => Common(options, layer) with
+        {
+            ExpandK = ExpandK,
+            ExpandV = ExpandV,
+            NumHeads = NumHeads,
+            NumKvHeads = NumKvHeads,
+            FeatureMap = FeatureMap,
+            ElementwiseAffine = ElementwiseAffine,
+        };
 
     private void CheckWidth(string field, double factor, int width)
     {

@@ -1,3 +1,6 @@
+using Fla.Layers;
+using Fla.Vulkan;
+
 namespace Fla.Models.Configs;
 
 /// <summary>Configuration of RetNet models (Sun et al., "Retentive Network: A Successor to Transformer for Large Language Models", 2023).</summary>
@@ -31,6 +34,13 @@ public sealed class RetNetConfig : MultiHeadConfig
 
     /// <inheritdoc/>
     protected override ReadOnlySpan<string> AllowedModes => new[] { "chunk", "fused_recurrent", "fused_chunk", "parallel" };
+
+    internal override TokenMixer CreateMixer(ComputeDevice device, int layer, DType dtype) => new MultiScaleRetention(device, Heads(new MultiScaleRetentionOptions
+    {
+        UseOutputGate = UseOutputGate,
+        GateFn = HiddenAct,
+        FuseNorm = FuseNorm,
+    }, layer), dtype);
 
     /// <inheritdoc/>
     protected override void Exchange(ConfigFields fields)

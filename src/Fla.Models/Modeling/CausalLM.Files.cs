@@ -20,7 +20,7 @@ public sealed partial class CausalLM
     {
         ArgumentNullException.ThrowIfNull(device);
         var config = ModelConfig.Load(folder);
-        MixerRegistry.Check(config);
+        config.CheckModules();
         using var checkpoint = Checkpoint.Open(folder);
         var prefix = !checkpoint.Contains(EmbeddingKey) && checkpoint.Contains(EmbeddingKey[BasePrefix.Length..]) ? BasePrefix : "";
         CheckSizes(checkpoint, config, prefix);
@@ -71,7 +71,7 @@ public sealed partial class CausalLM
     {
         WeightLoader.CheckShape(checkpoint, EmbeddingKey[prefix.Length..], [config.VocabSize, config.HiddenSize]);
         WeightLoader.CheckShape(checkpoint, $"model.layers.{config.NumHiddenLayers - 1}.attn_norm.weight"[prefix.Length..], [config.HiddenSize]);
-        WeightLoader.CheckShape(checkpoint, "model.layers.0.mlp.gate_proj.weight"[prefix.Length..], [config.MlpWidth, config.HiddenSize]);
+        WeightLoader.CheckShape(checkpoint, $"model.layers.0.{config.MlpWeight}"[prefix.Length..], [config.MlpWidth, config.HiddenSize]);
     }
 
     private static bool HoldsEmbedding(Checkpoint checkpoint, string head, string embedding) =>

@@ -22,7 +22,7 @@ public sealed partial class CausalLM : Module
         _trunk = AddModule("model", () => new Trunk(device, config, dtype));
         IsHeadTied = isHeadTied;
         if (isHeadTied) _head = AddShared("lm_head.weight", _trunk.Embeddings.Weight);
-        else _head = AddModule("lm_head", () => new Linear(device, config.HiddenSize, config.VocabSize, dtype: dtype)).Weight;
+        else _head = AddModule("lm_head", () => new Linear(device, config.HiddenSize, config.VocabSize, weightRule: config.HeadRule, dtype: dtype)).Weight;
     }
 
     /// <summary>The configuration.</summary>
@@ -45,7 +45,8 @@ public sealed partial class CausalLM : Module
     /// <exception cref="ConfigException">A field is out of range, or asks for a layer that is not implemented.</exception>
     public static CausalLM Create(ComputeDevice device, ModelConfig config, ulong seed = 42, DType dtype = DType.Float32)
     {
-        MixerRegistry.Check(config);
+        ArgumentNullException.ThrowIfNull(config);
+        config.CheckModules();
         var model = new CausalLM(device, config, dtype, config.TieWordEmbeddings);
         try
         {
@@ -93,7 +94,7 @@ public sealed partial class CausalLM : Module
         using var scope = Device.Scope();
         var hidden = options.OutputHiddenStates ? new List<Tensor>() : null;
         var states = _trunk.Forward(inputIds, options, isCheckpointed, hidden);
-        var isFused = options.Labels != null && Config.FuseLinearCrossEntropy;
+        var isFused = options.Labels != null && Config.FusesLoss(IsTraining);
         var logits = isFused ? null : Logits(states, options.LogitsToKeep);
         var loss = options.Labels == null ? null : Loss(states, logits, options.Labels);
         return new(logits is null ? null : scope.Keep(logits), loss is null ? null : scope.Keep(loss), hidden is null ? [] : [.. hidden.Select(scope.Keep)]);

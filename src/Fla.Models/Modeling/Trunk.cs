@@ -8,14 +8,14 @@ namespace Fla.Models;
 internal sealed class Trunk : Module
 {
     private readonly List<Block> _blocks = [];
-    private readonly RmsNorm _norm;
+    private readonly Norm _norm;
 
     public Trunk(ComputeDevice device, ModelConfig config, DType dtype)
         : base(device, dtype)
     {
-        Embeddings = AddModule("embeddings", () => new Embedding(device, config.VocabSize, config.HiddenSize, dtype));
-        for (var i = 0; i < config.NumHiddenLayers; i++) _blocks.Add(AddModule($"layers.{i}", () => new Block(device, config, i, dtype)));
-        _norm = AddModule("norm", () => new RmsNorm(device, config.HiddenSize, config.NormEps, dtype: dtype));
+        Embeddings = AddModule("embeddings", () => new Embedding(device, config.VocabSize, config.HiddenSize, config.EmbeddingRule, dtype));
+        for (var i = 0; i < config.NumHiddenLayers; i++) _blocks.Add(AddModule($"layers.{i}", () => config.CreateBlock(device, i, dtype)));
+        _norm = AddModule("norm", () => config.CreateNorm(device, dtype));
     }
 
     public Embedding Embeddings { get; }
@@ -25,21 +25,30 @@ internal sealed class Trunk : Module
     /// <summary>Ids [B, T] to normed states [B, T, D]; the inputs of the blocks, and the result, go to <paramref name="hidden"/> if it is there.</summary>
     public Tensor Forward(Tensor ids, ForwardOptions options, bool isCheckpointed, List<Tensor>? hidden)
     {
-        var x = Embeddings.Forward(ids);
+        Tensor[] streams = [Embeddings.Forward(ids)];
         for (var i = 0; i < _blocks.Count; i++)
         {
-            var (block, input) = (_blocks[i], x);
+            var (block, input) = (_blocks[i], streams);
             var context = new MixerContext
             {
                 Mode = options.Mode, CuSeqlens = options.CuSeqlens, Mask = options.Mask, Offsets = options.Offsets, Cache = options.Cache?[i],
             };
-            x = isCheckpointed ? Autograd.Checkpoint(inputs => [block.Forward(inputs[0], context)], input)[0] : block.Forward(input, context);
-            if (hidden == null) input.Dispose();
-            else hidden.Add(input);
+            streams = isCheckpointed ? Autograd.Checkpoint(inputs => block.Forward(inputs, context), input) : block.Forward(input, context);
+            hidden?.Add(input[0]);
+            Drop(input, streams, hidden);
         }
-        var y = _norm.Forward(x);
+        var y = _norm.Forward(streams[0]);
         hidden?.Add(y);
-        if (hidden == null) x.Dispose();
+        Drop(streams, [], hidden: null);
         return y;
+    }
+
+    /// <summary>Frees streams that nothing refers to but the tape.</summary>
+    private static void Drop(Tensor[] used, Tensor[] kept, List<Tensor>? hidden)
+    {
+        foreach (var stream in used)
+        {
+            if (!kept.Contains(stream) && hidden?[^1] != stream) stream.Dispose();
+        }
     }
 }

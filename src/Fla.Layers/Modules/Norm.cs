@@ -1,0 +1,20 @@
+using Fla.Vulkan;
+
+namespace Fla.Layers;
+
+/// <summary>A norm over the last axis, in fp32 inside.</summary>
+/// <param name="device">Where.</param>
+/// <param name="dtype">Float type of the parameters.</param>
+public abstract class Norm(ComputeDevice device, DType dtype) : Module(device, dtype)
+{
+    /// <summary>Normalises.</summary>
+    /// <param name="x">[..., width].</param>
+    /// <returns>[..., width].</returns>
+    public abstract Tensor Forward(Tensor x);
+
+    /// <summary>Adds a residual, in fp32, and normalises the sum.</summary>
+    /// <param name="x">[..., width].</param>
+    /// <param name="residual">[..., width].</param>
+    /// <returns>The normed sum, and the sum in the residual's type.</returns>
+    public abstract (Tensor Y, Tensor Residual) Forward(Tensor x, Tensor residual);
+}
