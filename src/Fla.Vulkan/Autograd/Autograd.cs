@@ -66,16 +66,75 @@ public static class Autograd
     {
         using var scope = new TensorScope();
         using var noGrad = NoGrad();
+        var edges = new GradEdge[outputs.Length];
+        var given = Check(outputs, gradients, edges);
         using var run = new BackwardRun();
-        for (var i = 0; i < outputs.Length; i++)
+        for (var i = 0; i < edges.Length; i++) run.Add(edges[i], given[i]);
+        run.Walk();
+    }
+
+    /// <summary>
+    /// Runs the tape backwards and returns the gradients of some leaves in place of adding them to <see cref="Tensor.Grad"/>, so that several threads
+    /// can go back to the same leaves at once. Leaves that are not named are treated as by <see cref="Backward(Tensor, Tensor?)"/>.
+    /// </summary>
+    /// <param name="outputs">Where to begin.</param>
+    /// <param name="gradients">Gradients of the outputs; null means 1 and needs a scalar.</param>
+    /// <param name="leaves">Leaves that require a gradient.</param>
+    /// <returns>One for each leaf, null where none flows.</returns>
+    /// <exception cref="AutogradException">As for a backward pass, or one of the leaves is none.</exception>
+    public static Tensor?[] Grad(ReadOnlySpan<Tensor> outputs, ReadOnlySpan<Tensor?> gradients, ReadOnlySpan<Tensor> leaves)
+    {
+        var wanted = new GradLeaf[leaves.Length];
+        for (var i = 0; i < wanted.Length; i++)
+        {
+            wanted[i] = leaves[i].Edge.Leaf ?? throw new AutogradException($"{leaves[i].Describe()} is no leaf that requires a gradient");
+        }
+        var edges = new GradEdge[outputs.Length];
+        using var scope = new TensorScope();
+        var given = Check(outputs, gradients, edges);
+        return [.. Grad(edges, given, wanted).Select(gradient => gradient is null ? null : scope.Keep(gradient))];
+    }
+
+    /// <summary>As the public form, from edges of the tape whose outputs need not live any more.</summary>
+    /// <param name="edges">Where to begin.</param>
+    /// <param name="gradients">One for each.</param>
+    /// <param name="leaves">Whose gradients to return.</param>
+    internal static Tensor?[] Grad(ReadOnlySpan<GradEdge> edges, ReadOnlySpan<Tensor> gradients, ReadOnlySpan<GradLeaf> leaves)
+    {
+        var wanted = new Dictionary<GradLeaf, Tensor?>();
+        foreach (var leaf in leaves) wanted.TryAdd(leaf, null);
+        try
+        {
+            using (new TensorScope())
+            using (NoGrad())
+            using (var run = new BackwardRun(wanted))
+            {
+                for (var i = 0; i < edges.Length; i++) run.Add(edges[i], gradients[i].Detach());
+                run.Walk();
+            }
+            var results = new Tensor?[leaves.Length];
+            for (var i = 0; i < results.Length; i++) results[i] = wanted[leaves[i]]?.Detach();
+            return results;
+        }
+        finally
+        {
+            foreach (var gradient in wanted.Values) gradient?.Dispose();
+        }
+    }
+
+    private static Tensor[] Check(ReadOnlySpan<Tensor> outputs, ReadOnlySpan<Tensor?> gradients, Span<GradEdge> edges)
+    {
+        var given = new Tensor[outputs.Length];
+        for (var i = 0; i < given.Length; i++)
         {
             var output = outputs[i];
             if (!output.RequiresGrad) throw new AutogradException($"{output.Describe()} does not depend on anything that requires a gradient");
-            if (gradients[i] is { } given && !given.HasShape(output.Shape)) throw new ShapeException($"the gradient {given.Describe()} does not fit the output {output.Describe()}");
+            if (gradients[i] is { } own && !own.HasShape(output.Shape)) throw new ShapeException($"the gradient {own.Describe()} does not fit the output {output.Describe()}");
             if (gradients[i] is null && output.Count != 1) throw new AutogradException($"{output.Describe()} is no scalar: give its gradient");
-            run.Add(output.Edge, gradients[i]?.Detach() ?? Tensor.Full(output.Device, output.DType, 1, output.Shape));
+            edges[i] = output.Edge;
+            given[i] = gradients[i]?.Detach() ?? Tensor.Full(output.Device, output.DType, 1, output.Shape);
         }
-        run.Walk();
+        return given;
     }
 
     /// <summary>

@@ -3,8 +3,21 @@ namespace Fla.Vulkan;
 /// <summary>One walk down the tape: gradients waiting at nodes, newest node first.</summary>
 internal sealed class BackwardRun : IDisposable
 {
+    [ThreadStatic]
+    private static BackwardRun? _current;
+
+    private readonly BackwardRun? _outer = _current;
     private readonly Dictionary<GradNode, Tensor?[]> _waiting = [];
     private readonly PriorityQueue<GradNode, long> _order = new();
+    private readonly Dictionary<GradLeaf, Tensor?>? _wanted;
+
+    /// <summary>A run on this thread, until it is disposed.</summary>
+    /// <param name="wanted">Leaves whose gradients go here; null for those of the run that this one is inside of (a checkpoint's).</param>
+    public BackwardRun(Dictionary<GradLeaf, Tensor?>? wanted = null)
+    {
+        _wanted = wanted ?? _current?._wanted;
+        _current = this;
+    }
 
     /// <summary>Adds a gradient to what waits at an edge; takes the handle over.</summary>
     public void Add(GradEdge edge, Tensor gradient)
@@ -48,6 +61,7 @@ internal sealed class BackwardRun : IDisposable
     /// <summary>Lets go of the gradients that a failed walk left waiting.</summary>
     public void Dispose()
     {
+        _current = _outer;
         foreach (var gradient in _waiting.Values.SelectMany(slots => slots)) gradient?.Dispose();
         _waiting.Clear();
     }
@@ -68,9 +82,10 @@ internal sealed class BackwardRun : IDisposable
         return own;
     }
 
-    private static void AddToLeaf(GradLeaf leaf, Tensor gradient)
+    private void AddToLeaf(GradLeaf leaf, Tensor gradient)
     {
-        if (leaf.Grad is { } sum)
+        if (_wanted != null && _wanted.TryGetValue(leaf, out var before)) _wanted[leaf] = before is null ? gradient.Own() : Sum(before, gradient);
+        else if (leaf.Grad is { } sum)
         {
             sum.Accumulate(gradient);
             gradient.Dispose();

@@ -4,7 +4,8 @@ using Buffer = Silk.NET.Vulkan.Buffer;
 namespace Fla.Vulkan;
 
 /// <summary>
-/// Pinned host memory bound as device memory (VK_EXT_external_memory_host), so that the device reads a large upload in place instead of through staging.
+/// Pinned host memory bound as device memory (VK_EXT_external_memory_host), so that the device reads a large upload, or writes
+/// a large result, in place instead of through staging.
 /// </summary>
 internal sealed unsafe class HostImport : IDisposable
 {
@@ -22,7 +23,7 @@ internal sealed unsafe class HostImport : IDisposable
     public ulong Offset { get; }
 
     /// <summary>Null when the driver does not take this memory; the caller then goes through staging.</summary>
-    /// <param name="device">Who reads.</param>
+    /// <param name="device">Who reads or writes.</param>
     /// <param name="start">First byte, pinned for as long as the import lives.</param>
     /// <param name="size">Bytes.</param>
     public static HostImport? TryCreate(ComputeDevice device, byte* start, ulong size)
@@ -39,7 +40,7 @@ internal sealed unsafe class HostImport : IDisposable
         if (query(device.Handle, HostAllocation, (void*)first, &properties) != Result.Success || properties.MemoryTypeBits == 0) return null;
 
         var external = new ExternalMemoryBufferCreateInfo { SType = StructureType.ExternalMemoryBufferCreateInfo, HandleTypes = HostAllocation };
-        var bufferInfo = new BufferCreateInfo { SType = StructureType.BufferCreateInfo, PNext = &external, Size = length, Usage = BufferUsageFlags.TransferSrcBit };
+        var bufferInfo = new BufferCreateInfo { SType = StructureType.BufferCreateInfo, PNext = &external, Size = length, Usage = BufferUsageFlags.TransferSrcBit | BufferUsageFlags.TransferDstBit };
         Buffer buffer;
         if (api.CreateBuffer(device.Handle, &bufferInfo, null, &buffer) != Result.Success) return null;
         MemoryRequirements need;

@@ -107,6 +107,20 @@ public sealed partial class Tensor
         if (bytes.Length > 0) Device.Stream.ReadBytes(Storage.Block, Storage.Offset + Storage.Lead + _offset, bytes);
     }
 
+    /// <summary>Reads the raw elements of several tensors of one device, with one wait for all.</summary>
+    /// <param name="tensors">What to read.</param>
+    /// <param name="targets">Host memory for each, of its <see cref="ByteCount"/>.</param>
+    internal static void ReadBytes(IReadOnlyList<Tensor> tensors, IReadOnlyList<nint> targets)
+    {
+        var reads = new List<Readback>();
+        for (var i = 0; i < tensors.Count; i++)
+        {
+            var storage = tensors[i].Storage;
+            if (tensors[i].Count > 0) reads.Add(new(storage.Block, storage.Offset + storage.Lead + tensors[i]._offset, targets[i], tensors[i].ByteCount));
+        }
+        if (reads.Count > 0) tensors[0].Device.Stream.ReadBytes(CollectionsMarshal.AsSpan(reads));
+    }
+
     /// <summary>Reads a float tensor, widening f16 and bf16, after all work recorded so far.</summary>
     /// <exception cref="DTypeException">The elements are integers.</exception>
     public float[] ToSingle()

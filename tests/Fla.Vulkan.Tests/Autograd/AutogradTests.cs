@@ -42,6 +42,19 @@ public sealed class AutogradTests(TestDevice device) : DeviceTests(device)
     }
 
     [Test]
+    public void GradientsCanBeAskedForWithoutTouchingTheLeaves()
+    {
+        var (x, other) = (Leaf(1, 2), Leaf(1, 2));
+        using var seed = Make([1, 10], [2]);
+        var inner = Autograd.Checkpoint(inputs => [Scale(Scale(inputs[0], 2), 3)], x)[0];
+        var gradients = Autograd.Grad([inner, Scale(x, 1)], [seed, seed], [x, other]);
+        Assert.That(gradients[0]!.ToSingle(), Is.EqualTo(new float[] { 7, 70 }));
+        Assert.That(gradients[1], Is.Null);
+        Assert.That(x.Grad, Is.Null);
+        Assert.That(() => Autograd.Grad([Scale(x, 1)], [seed], [seed]), Throws.TypeOf<AutogradException>());
+    }
+
+    [Test]
     public void ViewsRowsAndCastsAreRecorded()
     {
         var x = Leaf(1, 2, 3, 4);

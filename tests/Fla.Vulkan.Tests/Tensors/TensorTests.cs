@@ -49,6 +49,25 @@ public sealed class TensorTests(TestDevice device) : DeviceTests(device)
     }
 
     [Test]
+    public unsafe void SeveralTensorsAreReadWithOneWait()
+    {
+        // Small ones, one that fills staging many times over, and one whose target's pages are imported where the device can.
+        int[] counts = [3, 0, 7 << 20, 9 << 20, 5];
+        var tensors = counts.Select((count, i) => Tensor.Full(Device, DType.Float32, i + 1, count)).ToArray();
+        var targets = counts.Select(count => new float[count]).ToArray();
+        var pins = targets.Select(t => t.AsMemory().Pin()).ToArray();
+        try
+        {
+            Tensor.ReadBytes(tensors, [.. pins.Select(pin => (nint)pin.Pointer)]);
+        }
+        finally
+        {
+            foreach (var pin in pins) pin.Dispose();
+        }
+        for (var i = 0; i < counts.Length; i++) Assert.That(targets[i].AsSpan().IndexOfAnyExcept(i + 1f), Is.EqualTo(-1), $"tensor {i}");
+    }
+
+    [Test]
     public void ViewsAndRowsShareMemory()
     {
         var x = Make([1, 2, 3, 4, 5, 6], [3, 2]);
