@@ -80,11 +80,11 @@ void main() {
         window[W - 1] = row(args.x, typeAt(0), token, c);
         vec4 pre = bias;
         [[unroll]] for (uint w = 0; w < W; ++w) pre += weight[w] * window[w];
-        vec4 y = args.isSilu != 0 ? pre * sigmoid(pre) : pre;
-        if (args.mode == 2) {
-            y = row(args.residual, typeAt(0), token, c);
-            if (args.isSilu != 0) y *= sigmoid(pre) * (1.0 + pre * sigmoid(-pre));
-        } else if (!isNull(args.residual)) y += row(args.residual, typeAt(0), token, c);
+        vec4 gate = args.isSilu != 0 ? sigmoid(pre) : vec4(1), y = pre * gate;
+        if (!isNull(args.residual)) {
+            vec4 other = row(args.residual, typeAt(0), token, c);
+            y = args.mode == 2 ? other * gate * (1.0 + pre * (1.0 - gate)) : y + other;
+        }
         storeRowAny(atAny(args.y, typeAt(16), uint64_t(token) * args.channels), typeAt(16), c, args.channels, args.wide != 0, y);
     }
 }

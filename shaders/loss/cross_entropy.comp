@@ -92,7 +92,7 @@ void main() {
     float lse = rowTop + log(sum);
     float known = scalarOr(args.lse, row, lse, uint64_t(args.labels));
     if (isKnown) lse = known;
-    float z = args.square * lse * lse;
+    float z = args.square > 0 ? args.square * lse * lse : 0.0;     // a compiler may square first, and 0 times infinity is no zero
     if (args.warp != 0) {
         float rowLargest = laneMax(largest, args.lanes);
         largestAt = laneFirst(largest == rowLargest ? largestAt : 0xffffffffu);

@@ -139,7 +139,8 @@ public sealed class TokenizerJsonTests
     public void AnyTextComesBack()
     {
         TextTokenizer[] tokenizers = [SmallTokenizers.Parse(SmallTokenizers.ByteLevel()), SmallTokenizers.Parse(SmallTokenizers.Sentence()), new ByteTokenizer()];
-        Gen.String.Where(text => !text.Any(char.IsSurrogate) && !text.Contains('▁')).Sample(
+        string[] special = ["<unk>", "<s>", "</s>", "<|end|>"];       // these spell a token that is not text
+        Gen.String.Where(text => !text.Any(char.IsSurrogate) && !text.Contains('▁') && !special.Any(text.Contains)).Sample(
             text =>
             {
                 foreach (var tokenizer in tokenizers)
