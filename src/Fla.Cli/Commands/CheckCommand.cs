@@ -32,13 +32,15 @@ internal static class CheckCommand
         var table = Terminal.Table($"{report.Subject}, {options.DType.ShortName()}, {device.Name}", "Key", "Error ratio", "Tolerance", "", "");
         foreach (var row in report.Rows)
         {
-            var colour = row.IsOk ? "green" : "red";
-            table.AddRow(Markup.Escape(row.Key), $"{row.Error:0.00e+00}", $"{row.Tolerance:0.00e+00}", $"[{colour}]{(row.IsOk ? "ok" : "FAILED")}[/]", Markup.Escape(row.Note));
+            var verdict = !row.IsOk ? "[red]FAILED[/]" : row.IsJudged ? "[green]ok[/]" : "[yellow]not judged[/]";
+            table.AddRow(Markup.Escape(row.Key), $"{row.Error:0.00e+00}", $"{row.Tolerance:0.00e+00}", verdict, Markup.Escape(row.Note));
         }
         terminal.Out.Write(table);
         if (report.Skipped.Count > 0) terminal.Say($"Not compared, being of no kind that is known: {string.Join(", ", report.Skipped)}");
         var failed = report.Rows.Count(row => !row.IsOk);
+        var unjudged = report.Rows.Count(row => row.IsOk && !row.IsJudged);
         terminal.Say(report.Rows.Count == 0 ? "Nothing could be compared."
-            : $"{report.Rows.Count - failed} of {report.Rows.Count} within tolerance{(failed > 0 ? $", {failed} NOT" : "")}.");
+            : $"{report.Rows.Count - failed - unjudged} of {report.Rows.Count} within tolerance{(failed > 0 ? $", {failed} NOT" : "")}"
+                + $"{(unjudged > 0 ? $", {unjudged} too sensitive to rounding to be judged in {options.DType.ShortName()}" : "")}.");
     }
 }

@@ -5,6 +5,9 @@ namespace Fla.Models.Checking;
 /// <summary>Collects comparisons.</summary>
 internal sealed class CheckRows
 {
+    // Activations are rounded as often as weights several times over.
+    private const double GrosslyWrong = 4;
+
     private readonly List<CheckRow> _rows = [];
 
     public IReadOnlyList<CheckRow> Rows => _rows;
@@ -23,15 +26,17 @@ internal sealed class CheckRows
         Add(key, difference == 0 ? 0 : Math.Sqrt(difference / norm), tolerance);
     }
 
-    /// <summary>Adds to each tolerance the error that rounding the weights makes by itself.</summary>
+    /// <summary>Adds to each tolerance the error that rounding the weights makes by itself; a row that this alone takes over its tolerance is not judged.</summary>
     public void Allow(IReadOnlyList<CheckRow> rounding)
     {
         var errors = rounding.ToDictionary(row => row.Key, row => row.Error, StringComparer.Ordinal);
         for (var i = 0; i < _rows.Count; i++)
         {
-            if (_rows[i] is not { Key: not "generated" } row || !(errors[row.Key] > 0)) continue;
-            var note = $"rounded weights alone: {errors[row.Key].ToString("E1", CultureInfo.InvariantCulture)}";
-            _rows[i] = row with { Tolerance = row.Tolerance + errors[row.Key], Note = note };
+            if (_rows[i] is not { Key: not "generated" } row || !(errors[row.Key] is > 0 and var error)) continue;
+            var note = $"rounded weights alone: {error.ToString("E1", CultureInfo.InvariantCulture)}";
+            _rows[i] = error < row.Tolerance
+                ? row with { Tolerance = row.Tolerance + error, Note = note }
+                : row with { Tolerance = GrosslyWrong * error, Note = note + ", so not judged in this type", IsJudged = false };
         }
     }
 

@@ -11,7 +11,8 @@ namespace Fla.Models.Checking;
 /// </summary>
 /// <remarks>
 /// A half-precision type that cannot hold the file's weights exactly changes the model before anything is computed. What that alone does to each result is
-/// measured in f32, named in the row's note, and added to its tolerance: the tolerance judges the computation.
+/// measured in f32, named in the row's note, and added to its tolerance: the tolerance judges the computation. Where it exceeds the tolerance by itself,
+/// the type cannot tell right from wrong, and the row is shown but not judged.
 /// </remarks>
 public static class CheckRunner
 {

@@ -37,6 +37,10 @@ public sealed class CheckRunnerTests(TestDevice device) : DeviceTests(device)
         var logits = report.Rows.Single(row => row.Key == "logits");
         Assert.That(logits.Tolerance, type == DType.Float16 ? Is.EqualTo(2e-2) : Is.InRange(2e-2, 4.5e-2), "only bf16 rounds these weights");
         Assert.That(logits.Note, type == DType.Float16 ? Is.Empty : Does.StartWith("rounded weights alone"));
+        Assert.That(logits.IsJudged);
+        // linear_attn's gradients pass through quotients: rounding its weights to bf16 moves most of them by more than 3 %.
+        var judged = report.Rows.Count(row => row.IsJudged) / (double)report.Rows.Count;
+        Assert.That(judged, type == DType.Float16 ? Is.EqualTo(1) : Is.GreaterThan(name == "linear_attn" ? 0.4 : 0.9), "share of rows that can be judged");
     }
 
     [Test]
