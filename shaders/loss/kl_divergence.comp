@@ -4,7 +4,7 @@
 #include "common/dtype.glsl"
 #include "common/lanes.glsl"
 // Kullback-Leibler divergence of a student's logits s [rows, width] from a teacher's t [rows, width], one workgroup a row:
-//   loss = sum over i of p_t (ln p_t - ln p_s),   p = softmax of a row;   s is overwritten with its gradient p_s - p_t if wanted
+//   loss = sum over i of p_t (ln p_t - ln p_s),   p = softmax of scale times a row;   s is overwritten with its gradient scale (p_s - p_t) if wanted
 layout(push_constant, scalar) uniform Args {
     TBuf student;
     TBuf teacher;
@@ -12,17 +12,18 @@ layout(push_constant, scalar) uniform Args {
     uint rows;
     uint width;
     uint wantsGradient;
+    float scale;
 } args;
 
 layout(local_size_x_id = 0) in;
 
 const float LOWEST = -3.4028235e38;
 
-// ln of the sum of exponentials of a row.
+// ln of the sum of exponentials of a scaled row.
 float rowLse(TBuf row) {
     float top = LOWEST, sum = 0;
     for (uint i = laneSlot(); i < args.width; i += gl_WorkGroupSize.x) {
-        float x = loadT(row, i);
+        float x = args.scale * loadT(row, i);
         if (x > top) { sum *= exp(top - x); top = x; }
         sum += exp(x - top);
     }
@@ -37,9 +38,9 @@ void main() {
     float studentLse = rowLse(student), teacherLse = rowLse(teacher);
     float sum = 0;
     for (uint i = laneSlot(); i < args.width; i += gl_WorkGroupSize.x) {
-        float s = loadT(student, i) - studentLse, t = loadT(teacher, i) - teacherLse;
+        float s = args.scale * loadT(student, i) - studentLse, t = args.scale * loadT(teacher, i) - teacherLse;
         sum += exp(t) * (t - s);
-        if (args.wantsGradient != 0) storeT(student, i, exp(s) - exp(t));
+        if (args.wantsGradient != 0) storeT(student, i, args.scale * (exp(s) - exp(t)));
     }
     sum = laneSum(sum, gl_WorkGroupSize.x);
     if (laneSlot() == 0) args.loss.v[row] = sum;

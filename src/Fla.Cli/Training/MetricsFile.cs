@@ -38,10 +38,20 @@ internal sealed class MetricsFile : IDisposable
     public List<(long Step, double Loss)> HeldOut { get; } = [];
 
     /// <summary>Adds a step.</summary>
-    public void Add(StepResult step)
+    /// <param name="step">What it showed.</param>
+    /// <param name="tokens">Tokens that it saw.</param>
+    /// <param name="memory">Bytes of device memory held.</param>
+    public void Add(StepResult step, long tokens, long memory)
     {
         Steps.Add((step.Step, step.Loss));
-        Write(new() { [StepField] = step.Step, [LossField] = step.Loss, ["grad_norm"] = step.GradNorm, ["lr"] = step.LearningRate });
+        var row = new JsonObject { [StepField] = step.Step, [LossField] = step.Loss, ["grad_norm"] = Finite(step.GradNorm), ["lr"] = step.LearningRate };
+        if (step.LossScale != 1) (row["loss_scale"], row["skipped"]) = (step.LossScale, step.IsSkipped);
+        row["tokens_per_second"] = Finite(tokens / (step.Timing.Device + step.Timing.Idle));
+        row["device_seconds"] = Finite(step.Timing.Device);
+        row["idle_seconds"] = Finite(step.Timing.Idle);
+        row["host_seconds"] = step.Timing.Host;
+        row["memory"] = memory;
+        Write(row);
     }
 
     /// <summary>Adds a held-out loss after so many steps.</summary>
@@ -67,6 +77,9 @@ internal sealed class MetricsFile : IDisposable
             return false;
         }
     }
+
+    /// <summary>JSON has no NaN and no infinity: null stands for them.</summary>
+    private static double? Finite(double value) => double.IsFinite(value) ? value : null;
 
     private void Write(JsonObject row)
     {

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Fla.Models;
 using Fla.Models.Checkpoints;
 using Fla.Models.Configs;
 using Fla.Models.Training;
@@ -66,7 +67,21 @@ internal sealed class TrainSettings
 
     public bool ActivationCheckpointing { get; set; }
 
-    public bool FusedLoss { get; set; }
+    public bool FusedLoss { get; set; } = true;
+
+    public float LabelSmoothing { get; set; }
+
+    public float ZLoss { get; set; }
+
+    public string? Teacher { get; set; }
+
+    public float DistillWeight { get; set; } = 0.5f;
+
+    public float Temperature { get; set; } = 1;
+
+    public float LossScale { get; set; } = Vulkan.Ops.LossScale.Dynamic.Initial;
+
+    public int LossScaleGrowth { get; set; } = Vulkan.Ops.LossScale.Dynamic.GrowthInterval;
 
     public double HeldOut { get; set; } = 0.02;
 
@@ -105,7 +120,8 @@ internal sealed class TrainSettings
     }
 
     /// <summary>What the trainer is told.</summary>
-    public TrainerOptions TrainerOptions() => new()
+    /// <param name="teacher">The loaded <see cref="Teacher"/>, or null.</param>
+    public TrainerOptions TrainerOptions(CausalLM? teacher = null) => new()
     {
         BatchSize = BatchSize,
         SequenceLength = SeqLen,
@@ -114,6 +130,11 @@ internal sealed class TrainSettings
         AdamW = new AdamWSettings(Beta1, Beta2, 1e-8, WeightDecay),
         MaxGradNorm = MaxGradNorm,
         UsesGradientCheckpointing = ActivationCheckpointing,
+        Loss = new()
+        {
+            IsFused = FusedLoss, LabelSmoothing = LabelSmoothing, ZLoss = ZLoss, Teacher = teacher, DistillWeight = DistillWeight, Temperature = Temperature,
+        },
+        LossScale = FloatType() == DType.Float16 ? Vulkan.Ops.LossScale.Dynamic with { Initial = LossScale, GrowthInterval = LossScaleGrowth } : null,
     };
 
     /// <summary>The model's configuration: of a file, or a family's defaults with these sizes.</summary>
@@ -123,7 +144,6 @@ internal sealed class TrainSettings
     {
         var isFile = Model.EndsWith(".json", StringComparison.Ordinal) || Directory.Exists(Model);
         var config = isFile ? Models.Configs.ModelConfig.Load(Model) : Fresh(tokenizer);
-        if (FusedLoss) (config.FuseCrossEntropy, config.FuseLinearCrossEntropy) = (false, true);
         if (config.VocabSize < tokenizer.VocabSize) throw new ConfigException($"{config.VocabSize} is less than the tokenizer's {tokenizer.VocabSize}", "vocab_size", isFile ? Model : null);
         return config;
     }

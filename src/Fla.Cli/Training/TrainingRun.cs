@@ -14,7 +14,10 @@ internal sealed class TrainingRun(Trainer trainer, TextDataset train, IReadOnlyL
     private const double WarmupShare = 0.05;
     private const int Smoothed = 10;
 
-    private static readonly TimeSpan CollectInterval = TimeSpan.FromSeconds(0.25);
+    private const int LeastUnderWay = 2;
+    private const int MostUnderWay = 16;
+
+    private static readonly TimeSpan ReportInterval = TimeSpan.FromSeconds(0.25);
 
     private readonly List<StepResult> _steps = [];
     private readonly List<(long Step, double Loss)> _heldOut = [];
@@ -57,41 +60,68 @@ internal sealed class TrainingRun(Trainer trainer, TextDataset train, IReadOnlyL
         if (pace.Steps == 0 || trainer.Step < pace.Steps) trainer.RunStep(train);
         Collect();
         var clock = Stopwatch.StartNew();
-        var collected = TimeSpan.Zero;
+        var reported = TimeSpan.Zero;
         pace.Start(trainer.Step);
         while (!cancellation.IsCancellationRequested && (pace.Steps == 0 || trainer.Step < pace.Steps))
         {
             trainer.RunStep(train);
-            var isDue = EvaluationIsDue(pace) || IsDue(SaveEvery);
-            if (pace.SecondsPerStep > 0 && !isDue && trainer.Step < pace.Steps && trainer.Pending < Trainer.PendingLimit
-                && clock.Elapsed - collected < CollectInterval) continue;
-            Collect();
-            collected = clock.Elapsed;
-            pace.Measure(trainer.Step, collected);
+            var isDue = EvaluationIsDue(pace) || IsDue(SaveEvery) || trainer.Step == pace.Steps;
+            // The device has the next steps already while the results of the last are looked at.
+            Collect(isDue ? 0 : UnderWay(pace));
+            if (!isDue && pace.SecondsPerStep > 0 && clock.Elapsed - reported < ReportInterval) continue;
+            var done = trainer.Step - trainer.Pending;
+            reported = clock.Elapsed;
+            pace.Measure(done, reported);
+            if (pace.SecondsPerStep == 0) continue;
             if (!pace.IsFixed) Reschedule(pace.Steps);
-            report(Status(pace));
+            report(Status(pace, done));
             if (trainer.Step >= pace.Steps || !isDue) continue;
             if (EvaluationIsDue(pace)) Evaluate();
             if (IsDue(SaveEvery)) SaveNow();
             pace.Skip(clock.Elapsed);
         }
         Collect();
-        Evaluate();
         if (SaveEvery != null) SaveNow();
+        if (!cancellation.IsCancellationRequested) Evaluate();
     }
+
+    /// <summary>Speed and load of all steps but the first, in one line.</summary>
+    public string Summary()
+    {
+        var steps = _steps.Where(step => step.Timing.Idle >= 0).ToList();
+        var skipped = _steps.Count(step => step.IsSkipped);
+        var memory = $"at most {trainer.Memory.PeakHeld / 1e9:0.00} GB of device memory{(skipped == 0 ? "" : $"; {skipped} steps skipped for overflow")}";
+        if (steps.Count == 0) return memory;
+        var speed = trainer.Options.TokensPerStep / steps.Average(step => step.Timing.Device + step.Timing.Idle);
+        return $"{speed:N0} tokens/s, device busy {100 * BusyShare(steps):0.0} % of the time, {1000 * steps.Average(step => step.Timing.Host):0.00} ms of the host a step, {memory}";
+    }
+
+    private static double BusyShare(IEnumerable<StepResult> steps)
+    {
+        var (busy, idle) = (0.0, 0.0);
+        foreach (var step in steps.Where(step => step.Timing.Idle >= 0)) (busy, idle) = (busy + step.Timing.Device, idle + step.Timing.Idle);
+        return busy / (busy + idle);
+    }
+
+    private static int UnderWay(Pace pace) =>
+        pace.SecondsPerStep == 0 ? LeastUnderWay : (int)Math.Clamp(ReportInterval.TotalSeconds / pace.SecondsPerStep, LeastUnderWay, MostUnderWay);
 
     private bool EvaluationIsDue(Pace pace) => heldOut.Count > 0 && (EvaluateEvery != null ? IsDue(EvaluateEvery)
         : pace.Steps > 0 && trainer.Step * Evaluations / pace.Steps >= _heldOut.Count);
 
     private bool IsDue(long? every) => every is { } n && trainer.Step % n == 0;
 
-    private void Collect()
+    private void Collect(int leave = 0)
     {
-        foreach (var step in trainer.Collect())
+        do
         {
-            _steps.Add(step);
-            OnStep(step);
+            foreach (var step in trainer.Collect(leave))
+            {
+                _steps.Add(step);
+                OnStep(step);
+            }
         }
+        while (trainer.Pending > leave);
     }
 
     private void Evaluate()
@@ -115,6 +145,6 @@ internal sealed class TrainingRun(Trainer trainer, TextDataset train, IReadOnlyL
         trainer.Schedule = trainer.Schedule with { Steps = steps, WarmupSteps = Warmup(steps) };
     }
 
-    private TrainingStatus Status(Pace pace) => new(trainer.Step, pace.Steps, _steps.TakeLast(Smoothed).Average(step => step.Loss), _steps[^1].GradNorm,
-        _steps[^1].LearningRate, trainer.Options.TokensPerStep / pace.SecondsPerStep, pace.Left);
+    private TrainingStatus Status(Pace pace, long done) => new(done, pace.Steps, _steps.TakeLast(Smoothed).Average(step => step.Loss), _steps[^1].GradNorm, _steps[^1].LearningRate,
+        trainer.Options.TokensPerStep / pace.SecondsPerStep, BusyShare(_steps.TakeLast(Smoothed)), trainer.Memory.Held, pace.Left);
 }

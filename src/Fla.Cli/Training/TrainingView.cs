@@ -10,14 +10,18 @@ namespace Fla.Cli.Training;
 /// <param name="GradNorm">Norm of the latest gradient.</param>
 /// <param name="LearningRate">The latest learning rate.</param>
 /// <param name="TokensPerSecond">Tokens that a second trains on now.</param>
+/// <param name="BusyShare">Share of the time between the latest steps for which the device was busy; NaN where it cannot tell.</param>
+/// <param name="Memory">Bytes of device memory held.</param>
 /// <param name="Left">Time left.</param>
-internal readonly record struct TrainingStatus(long Step, long Steps, double Loss, double GradNorm, double LearningRate, double TokensPerSecond, TimeSpan Left)
+internal readonly record struct TrainingStatus(long Step, long Steps, double Loss, double GradNorm, double LearningRate, double TokensPerSecond, double BusyShare, long Memory, TimeSpan Left)
 {
     /// <summary>What fits beside a bar.</summary>
     public string Short => $"{Step}/{Steps}  loss {Loss:0.000}  {TokensPerSecond:N0} tokens/s  {Time(Left)} left";
 
     /// <summary>Everything, in one line.</summary>
-    public string Line => $"step {Step}/{Steps}  loss {Loss:0.000}  lr {LearningRate:0.0e+0}  norm {GradNorm:0.00}  {TokensPerSecond:N0} tokens/s  {Time(Left)} left";
+    public string Line => $"step {Step}/{Steps}  loss {Loss:0.000}  lr {LearningRate:0.0e+0}  norm {GradNorm:0.00}  {TokensPerSecond:N0} tokens/s  {Busy}{Memory / 1e9:0.00} GB  {Time(Left)} left";
+
+    private string Busy => double.IsNaN(BusyShare) ? "" : $"{100 * BusyShare:0} % busy  ";
 
     private static string Time(TimeSpan time) => time.TotalHours >= 1 ? $"{(long)time.TotalHours}:{time:mm\\:ss}" : $"{time:m\\:ss}";
 }

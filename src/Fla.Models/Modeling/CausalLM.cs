@@ -10,8 +10,6 @@ namespace Fla.Models;
 /// </summary>
 public sealed partial class CausalLM : Module
 {
-    private const float L2WarpFactor = 1e-4f;
-
     private readonly Trunk _trunk;
     private readonly Tensor _head;
 
@@ -46,8 +44,7 @@ public sealed partial class CausalLM : Module
     public static CausalLM Create(ComputeDevice device, ModelConfig config, ulong seed = 42, DType dtype = DType.Float32)
     {
         ArgumentNullException.ThrowIfNull(config);
-        config.CheckModules();
-        var model = new CausalLM(device, config, dtype, config.TieWordEmbeddings);
+        var model = CreateEmpty(device, config, dtype);
         try
         {
             model.Initialize(new Initializer(seed, config.InitializerRange));
@@ -58,6 +55,13 @@ public sealed partial class CausalLM : Module
             model.Dispose();
             throw;
         }
+    }
+
+    /// <summary>A model whose parameters hold anything.</summary>
+    internal static CausalLM CreateEmpty(ComputeDevice device, ModelConfig config, DType dtype)
+    {
+        config.CheckModules();
+        return new(device, config, dtype, config.TieWordEmbeddings);
     }
 
     /// <summary>An empty cache for this model.</summary>
@@ -94,9 +98,9 @@ public sealed partial class CausalLM : Module
         using var scope = Device.Scope();
         var hidden = options.OutputHiddenStates ? new List<Tensor>() : null;
         var states = _trunk.Forward(inputIds, options, isCheckpointed, hidden);
-        var isFused = options.Labels != null && Config.FusesLoss(IsTraining);
+        var isFused = options.Labels != null && (options.Loss?.IsFused ?? Config.FusesLoss(IsTraining));
         var logits = isFused ? null : Logits(states, options.LogitsToKeep);
-        var loss = options.Labels == null ? null : Loss(states, logits, options.Labels);
+        var loss = options.Labels == null ? null : Loss(inputIds, states, logits, options);
         return new(logits is null ? null : scope.Keep(logits), loss is null ? null : scope.Keep(loss), hidden is null ? [] : [.. hidden.Select(scope.Keep)]);
     }
 
@@ -115,20 +119,12 @@ public sealed partial class CausalLM : Module
         return Rows.Gather(states.View(rows * length, Config.HiddenSize), onDevice).View(rows, count, Config.HiddenSize);
     }
 
-    private Tensor Loss(Tensor states, Tensor? logits, Tensor labels)
-    {
-        var shifted = Losses.ShiftLabels(labels);
-        var warp = Config.UseL2Warp ? L2WarpFactor : 0;
-        return logits == null
-            ? FusedLinearLosses.CrossEntropy(states, shifted, _head, options: new() { L2WarpFactor = warp })
-            : Losses.CrossEntropy(logits, shifted, new() { L2WarpFactor = warp, InplaceBackward = IsTraining && Config.FuseCrossEntropy });
-    }
-
     private void Check(Tensor ids, ForwardOptions options)
     {
         if (ids.Rank != 2 || ids.Count == 0) throw new ShapeException($"token ids need [B, T] with at least one token, they are {ids.Describe()}");
         if (options.LogitsToKeep < 0) throw new ShapeException($"logitsToKeep cannot be {options.LogitsToKeep}");
         if (options.Labels is not { } labels) return;
+        if (options.Loss?.Teacher is { } teacher) CheckTeacher(teacher);
         if (!labels.Shape.SequenceEqual(ids.Shape)) throw new ShapeException($"labels {labels.Describe()} do not fit token ids {ids.Describe()}");
         if (options.LogitsToKeep > 0) throw new ShapeException("a loss needs the logits of all positions: give labels or logitsToKeep, not both");
     }

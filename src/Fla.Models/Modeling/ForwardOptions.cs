@@ -10,6 +10,9 @@ public sealed record ForwardOptions
     /// <summary>Labels, i32 or i64 [B, T], usually the tokens themselves: logits at t are asked for the label at t + 1; −100 is ignored. Null for no loss.</summary>
     public Tensor? Labels { get; init; }
 
+    /// <summary>What the loss is made of; null for plain cross entropy.</summary>
+    public LossOptions? Loss { get; init; }
+
     /// <summary>Which positions are padding; counts the cached tokens too.</summary>
     public PaddingMask? Mask { get; init; }
 

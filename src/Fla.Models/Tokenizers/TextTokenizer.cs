@@ -50,6 +50,19 @@ public abstract class TextTokenizer
         return new ByteTokenizer();
     }
 
+    /// <summary>True when every id means the same as in another tokenizer.</summary>
+    public bool HasVocabularyOf(TextTokenizer other)
+    {
+        ArgumentNullException.ThrowIfNull(other);
+        if (VocabSize != other.VocabSize || (BosId, EosId, PadId) != (other.BosId, other.EosId, other.PadId)) return false;
+        for (var id = 0; id < VocabSize; id++)
+        {
+            var isKnown = TryDecode(id, isFirst: false, skipSpecialTokens: false, out var mine);
+            if (isKnown != other.TryDecode(id, isFirst: false, skipSpecialTokens: false, out var theirs) || !mine.SequenceEqual(theirs)) return false;
+        }
+        return true;
+    }
+
     /// <summary>Token ids of a text.</summary>
     /// <param name="text">The text; lone surrogates become U+FFFD.</param>
     /// <param name="addSpecialTokens">Whether to add what the tokenizer puts around a text, such as a first token.</param>

@@ -56,13 +56,16 @@ public sealed class AdamW : IDisposable
 
     /// <summary>Clips the gradients and updates every parameter that has one.</summary>
     /// <param name="maxNorm">Limit of the norm of all gradients together; infinite for none.</param>
-    /// <returns>f32 [3]: the norm before clipping, the factor, and 1 when it was not finite, in which case nothing was changed.</returns>
+    /// <param name="scale">f32 [1]: what all gradients were multiplied by; 1 when null.</param>
+    /// <param name="judge">May set the third number of what is returned, before anything is changed.</param>
+    /// <returns>f32 [3]: the norm before clipping, the factor, and 0, or something else when the norm was not finite and so nothing was changed.</returns>
     /// <exception cref="TrainingException">No parameter has a gradient.</exception>
-    public Tensor Step(double maxNorm)
+    public Tensor Step(double maxNorm, Tensor? scale = null, Action<Tensor>? judge = null)
     {
         var ready = _entries.Where(e => e.Parameter.Grad != null).ToList();
         if (ready.Count == 0) throw new TrainingException("no parameter has a gradient: run a backward pass first");
-        var clip = Gradients.ClipNorm([.. ready.Select(e => e.Parameter.Grad!)], (float)maxNorm);
+        var clip = Gradients.ClipNorm([.. ready.Select(e => e.Parameter.Grad!)], (float)maxNorm, scale);
+        judge?.Invoke(clip);
         Optimizers.Advance(_step, _correction, _settings, clip);
         foreach (var entry in ready)
         {

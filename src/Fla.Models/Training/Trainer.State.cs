@@ -22,9 +22,10 @@ public sealed partial class Trainer
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         if (_pending.Count > 0) throw new TrainingException($"{_pending.Count} steps are not collected yet: nobody knows whether they are sound");
+        _isContinuous = false;
         _model.SavePretrained(folder);
         var metadata = new Dictionary<string, string> { ["format"] = "pt", [StepKey] = Step.ToString(CultureInfo.InvariantCulture) };
-        SafetensorsWriter.Write(Path.Combine(folder, StateFileName), _optimizer.State().Select(Stored), metadata);
+        SafetensorsWriter.Write(Path.Combine(folder, StateFileName), State().Select(Stored), metadata);
     }
 
     /// <summary>Takes up a run that <see cref="Save"/> wrote: parameters, moments, step. The options have to be the same for the same results.</summary>
@@ -34,7 +35,7 @@ public sealed partial class Trainer
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         using var state = SafetensorsFile.Open(Path.Combine(folder, StateFileName));
-        var tensors = _optimizer.State().ToList();
+        var tensors = State().ToList();
         foreach (var (name, tensor) in tensors) CheckState(state, name, tensor);
         if (state.Tensors.Count != tensors.Count) throw new CheckpointException($"holds {state.Tensors.Count} tensors, the optimizer has {tensors.Count}", state.Location);
         if (!state.Metadata.TryGetValue(StepKey, out var text) || !long.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var step))
@@ -44,8 +45,12 @@ public sealed partial class Trainer
         using (var weights = Checkpoint.Open(Path.Combine(folder, Checkpoint.FileName))) WeightLoader.Load(_model, weights);
         foreach (var (name, tensor) in tensors) tensor.WriteBytes(state.ReadBytes(name));
         _pending.Clear();
+        _guard.Release();
+        _isContinuous = false;
         Step = step;
     }
+
+    private IEnumerable<KeyValuePair<string, Tensor>> State() => _optimizer.State().Concat(_guard.State());
 
     private static TensorData Stored(KeyValuePair<string, Tensor> entry) =>
         new(entry.Key, StoredType(entry.Value), Shape(entry.Value), stream => stream.Write(entry.Value.ToBytes()));

@@ -53,6 +53,7 @@ public static class Autograd
         for (var i = 0; i < shapes.Length; i++) shapes[i] = (outputs[i].DType, outputs[i].Shape.ToArray());
         var node = new GradNode { Name = name, Inputs = edges, Saved = kept, SavedVersions = versions, Outputs = shapes, Backward = backward, State = state };
         for (var i = 0; i < outputs.Length; i++) outputs[i].AttachTo(node, i);
+        FiniteWatch.Current?.Made(node, outputs);
     }
 
     /// <summary>Runs the tape backwards from a tensor and adds the gradients to its leaves' <see cref="Tensor.Grad"/>.</summary>
@@ -147,6 +148,12 @@ public static class Autograd
     {
         if (_isOff) return function(inputs);
         Tensor[] outputs;
+        if (FiniteWatch.Current != null)
+        {
+            // A watch sees recorded operations only: for it the function is recorded, and forgotten again.
+            using var forgotten = new TensorScope();
+            function(Leaves(inputs, i => inputs[i].RequiresGrad));
+        }
         using (var scope = new TensorScope())
         using (NoGrad())
         {
@@ -156,12 +163,7 @@ public static class Autograd
         {
             using var scope = new TensorScope();
             using var grad = EnableGrad();
-            var leaves = new Tensor[inputs.Length];
-            for (var i = 0; i < leaves.Length; i++)
-            {
-                leaves[i] = ctx.Saved(i)!.Detach();
-                leaves[i].RequiresGrad = ctx.Needs(i);
-            }
+            var leaves = Leaves([.. Enumerable.Range(0, inputs.Length).Select(i => ctx.Saved(i)!)], ctx.Needs);
             var again = function(leaves);
             var used = Enumerable.Range(0, again.Length).Where(i => dy[i] != null && again[i].RequiresGrad).ToArray();
             if (used.Length > 0) Backward(used.Select(i => again[i]).ToArray(), used.Select(i => dy[i]).ToArray());
@@ -169,6 +171,14 @@ public static class Autograd
         });
         return outputs;
     }
+
+    /// <summary>The same tensors, from which a tape of its own begins.</summary>
+    private static Tensor[] Leaves(Tensor[] tensors, Func<int, bool> needsGradient) => [.. tensors.Select((tensor, i) =>
+    {
+        var leaf = tensor.Detach();
+        leaf.RequiresGrad = needsGradient(i);
+        return leaf;
+    })];
 
     private sealed class Mode : IDisposable
     {

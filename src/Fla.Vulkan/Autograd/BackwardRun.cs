@@ -51,6 +51,7 @@ internal sealed class BackwardRun : IDisposable
             node.FreeSaved();
             _waiting.Remove(node);
             foreach (var gradient in gradients) gradient?.Dispose();
+            FiniteWatch.Current?.Flowed(node, results);
             for (var i = 0; i < results.Length; i++)
             {
                 if (results[i] is { } gradient) Add(node.Inputs[i], gradient);

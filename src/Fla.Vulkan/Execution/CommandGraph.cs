@@ -11,11 +11,11 @@ public sealed class CommandGraph : IDisposable
     private readonly ComputeStream _stream;
     private readonly HashSet<Storage> _retained = [];
 
-    internal CommandGraph(ComputeDevice device, ComputeStream stream)
+    internal CommandGraph(ComputeDevice device, ComputeStream stream, MemoryPool pool)
     {
         _stream = stream;
         Device = device;
-        Pool = device.NewPool("graph");
+        Pool = pool;
     }
 
     /// <summary>Where it runs.</summary>

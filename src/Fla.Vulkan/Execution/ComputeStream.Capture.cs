@@ -14,7 +14,7 @@ public sealed unsafe partial class ComputeStream
     public bool IsCapturing => _capture != null;
 
     /// <summary>Where fresh tensors come from: the graph's own pool during a capture.</summary>
-    internal MemoryPool AllocationPool => _capture?.Pool ?? _device.Pool;
+    internal MemoryPool AllocationPool => _capture?.Pool ?? _rehearsal?.Pool ?? _device.Pool;
 
     /// <summary>Records what <paramref name="work"/> does, without running it, as a graph that can be replayed.</summary>
     /// <param name="work">Operators on tensors; it may not upload, read back or wait. Tensors it leaves alive are the graph's outputs.</param>
@@ -27,7 +27,7 @@ public sealed unsafe partial class ComputeStream
             if (IsCapturing) throw new CaptureException("a capture is already under way");
             if (_profile != null) throw new CaptureException("a profile is under way: profile the work itself instead of its capture");
             Flush();
-            var graph = new CommandGraph(_device, this);
+            var graph = new CommandGraph(_device, this, _rehearsal?.NewPool() ?? _device.NewPool("graph"));
             _graphs.Add(graph);
             _capture = graph;
             try
@@ -78,6 +78,7 @@ public sealed unsafe partial class ComputeStream
         lock (_device.Gate)
         {
             if (IsCapturing) throw new CaptureException("a graph cannot be replayed inside a capture");
+            if (IsRehearsing) return;
             Flush();
             foreach (var commands in graph.Buffers) Submit([commands]);
         }

@@ -14,6 +14,7 @@ public sealed unsafe partial class ComputeStream
         lock (_device.Gate)
         {
             if (IsCapturing) throw new CaptureException("host data cannot be uploaded during a capture: upload it before, and copy to the same tensor before each replay");
+            if (IsRehearsing) return;
             if (target.Block.Mapped != null && IsIdle())
             {
                 bytes.CopyTo(new(target.Block.Mapped + target.Offset + target.Lead + targetOffset, bytes.Length));
@@ -65,6 +66,11 @@ public sealed unsafe partial class ComputeStream
         lock (_device.Gate)
         {
             if (IsCapturing) throw new CaptureException("nothing can be read back during a capture: read after the replay");
+            if (IsRehearsing)
+            {
+                foreach (var read in reads) new Span<byte>((void*)read.Target, (int)read.Size).Clear();
+                return;
+            }
             var imports = new List<HostImport>();
             var staged = new List<(nint From, Readback To)>();
             try

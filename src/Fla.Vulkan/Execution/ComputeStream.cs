@@ -54,7 +54,7 @@ public sealed unsafe partial class ComputeStream : IDisposable
         lock (_device.Gate)
         {
             if (IsCapturing) throw new CaptureException("nothing can be submitted during a capture");
-            if (_current.Handle == 0) return;
+            if (IsRehearsing || _current.Handle == 0) return;
             _device.Check(_api.EndCommandBuffer(_current), "vkEndCommandBuffer");
             var commands = _current;
             _current = default;
@@ -71,6 +71,7 @@ public sealed unsafe partial class ComputeStream : IDisposable
         lock (_device.Gate)
         {
             if (IsCapturing) throw new CaptureException("the device cannot be waited for during a capture: nothing runs until the graph is replayed");
+            if (IsRehearsing) return;
             Flush();
             Wait(_submitted);
         }
@@ -131,6 +132,7 @@ public sealed unsafe partial class ComputeStream : IDisposable
     /// <summary>Fills bytes of a storage's block, sentinels included; offset (in the block) and size are multiples of 4.</summary>
     internal void FillBytes(Storage storage, ulong offset, ulong size, byte value)
     {
+        if (IsRehearsing) return;
         lock (_device.Gate)
         {
             BeginRecording();
@@ -143,7 +145,7 @@ public sealed unsafe partial class ComputeStream : IDisposable
 
     internal void CopyBytes(Storage source, ulong sourceOffset, Storage target, ulong targetOffset, ulong size)
     {
-        if (size == 0) return;
+        if (size == 0 || IsRehearsing) return;
         lock (_device.Gate)
         {
             BeginRecording();

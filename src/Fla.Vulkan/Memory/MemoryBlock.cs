@@ -6,6 +6,9 @@ namespace Fla.Vulkan;
 /// <summary>One Vulkan allocation with one buffer over all of it, and the free ranges inside.</summary>
 internal sealed unsafe class MemoryBlock
 {
+    /// <summary>Aligned for everything, and not null.</summary>
+    private const ulong ImaginedAddress = 1ul << 40;
+
     private readonly ComputeDevice _device;
     private readonly DeviceMemory _memory;
     private readonly SortedList<ulong, ulong> _free = [];      // offset -> size
@@ -24,17 +27,19 @@ internal sealed unsafe class MemoryBlock
 
     public IEnumerable<Storage> Live => _live.Values;
 
-    private MemoryBlock(ComputeDevice device, Buffer buffer, DeviceMemory memory, ulong size, byte* mapped)
+    private MemoryBlock(ComputeDevice device, Buffer buffer, DeviceMemory memory, ulong size, byte* mapped, ulong address)
     {
         _device = device;
         Buffer = buffer;
         _memory = memory;
         Size = size;
         Mapped = mapped;
-        var info = new BufferDeviceAddressInfo { SType = StructureType.BufferDeviceAddressInfo, Buffer = buffer };
-        Address = device.Api.GetBufferDeviceAddress(device.Handle, &info);
+        Address = address;
         _free.Add(0, size);
     }
+
+    /// <summary>A block with no memory behind it, for a rehearsal; nothing may be launched on it.</summary>
+    public static MemoryBlock Imagine(ComputeDevice device, ulong size) => new(device, default, default, size, null, ImaginedAddress);
 
     /// <summary>Null when the device has no memory of the type left.</summary>
     public static MemoryBlock? TryCreate(ComputeDevice device, ulong size, uint memoryType, bool isMapped, string name)
@@ -65,7 +70,8 @@ internal sealed unsafe class MemoryBlock
         void* mapped = null;
         if (isMapped) device.Check(api.MapMemory(device.Handle, memory, 0, size, 0, &mapped), "vkMapMemory");
         device.SetName(ObjectType.Buffer, buffer.Handle, name);
-        return new(device, buffer, memory, size, (byte*)mapped);
+        var addressInfo = new BufferDeviceAddressInfo { SType = StructureType.BufferDeviceAddressInfo, Buffer = buffer };
+        return new(device, buffer, memory, size, (byte*)mapped, api.GetBufferDeviceAddress(device.Handle, &addressInfo));
     }
 
     /// <summary>Takes the smallest free range that fits; false when none does.</summary>
@@ -124,6 +130,7 @@ internal sealed unsafe class MemoryBlock
 
     public void Destroy()
     {
+        if (Buffer.Handle == 0) return;
         _device.Api.DestroyBuffer(_device.Handle, Buffer, null);
         _device.Api.FreeMemory(_device.Handle, _memory, null);
     }

@@ -7,7 +7,11 @@ namespace Fla.Vulkan;
 /// A caching allocator over large blocks. Freed ranges are reused at once: everything on a device runs on one queue in order, so what
 /// reuses a range runs after what freed it, and the stream's hazard tracking puts the barrier between them.
 /// </summary>
-internal sealed unsafe class MemoryPool(ComputeDevice device, string name)
+/// <param name="device">Whose memory.</param>
+/// <param name="name">For debuggers.</param>
+/// <param name="statistics">Where it is counted.</param>
+/// <param name="isImagined">Whether the blocks are only thought of, for a rehearsal: there is no memory behind them.</param>
+internal sealed unsafe class MemoryPool(ComputeDevice device, string name, MemoryStatistics statistics, bool isImagined = false)
 {
     private const ulong Alignment = 256;
     private const ulong SentinelBytes = 256;
@@ -34,7 +38,7 @@ internal sealed unsafe class MemoryPool(ComputeDevice device, string name)
             var lead = device.Options.PoisonMemory ? SentinelBytes : 0;
             var reserved = Align(Math.Max(size, 1)) + 2 * lead;
             var limit = Math.Min(device.Limits.MaxAllocation, device.Limits.MaxBuffer);
-            if (reserved > limit || (device.Options.MemoryLimit > 0 && device.Memory.Used + (long)reserved > device.Options.MemoryLimit))
+            if (reserved > limit || (!isImagined && device.Options.MemoryLimit > 0 && statistics.Used + (long)reserved > device.Options.MemoryLimit))
             {
                 throw Full(size);
             }
@@ -42,8 +46,8 @@ internal sealed unsafe class MemoryPool(ComputeDevice device, string name)
             storage.Block.Add(storage);
             Used += (long)reserved;
             Count++;
-            device.Memory.Raise((long)reserved);
-            if (device.Options.PoisonMemory) Poison(storage);
+            statistics.Raise((long)reserved);
+            if (device.Options.PoisonMemory && !isImagined) Poison(storage);
             return storage;
         }
     }
@@ -53,11 +57,11 @@ internal sealed unsafe class MemoryPool(ComputeDevice device, string name)
         lock (device.Gate)
         {
             if (device.IsDisposed) return;
-            if (device.Options.PoisonMemory) CheckSentinels(storage);
+            if (device.Options.PoisonMemory && !isImagined) CheckSentinels(storage);
             storage.Block.Give(storage);
             Used -= (long)storage.Reserved;
             Count--;
-            device.Memory.Raise(-(long)storage.Reserved);
+            statistics.Raise(-(long)storage.Reserved);
             if (_isOrphaned && Count == 0) Destroy();
         }
     }
@@ -104,7 +108,8 @@ internal sealed unsafe class MemoryPool(ComputeDevice device, string name)
         }
         var blockSize = reserved <= SmallBlock / 2 ? SmallBlock : (reserved + LargeStep - 1) / LargeStep * LargeStep;
         blockSize = Math.Min(blockSize, Math.Min(device.Limits.MaxAllocation, device.Limits.MaxBuffer));
-        var fresh = MemoryBlock.TryCreate(device, blockSize, device.MemoryType, device.IsMemoryMapped, $"{name} block {_blocks.Count}");
+        var fresh = isImagined ? MemoryBlock.Imagine(device, blockSize)
+            : MemoryBlock.TryCreate(device, blockSize, device.MemoryType, device.IsMemoryMapped, $"{name} block {_blocks.Count}");
         if (fresh == null)
         {
             device.Stream.Synchronize();
@@ -113,6 +118,7 @@ internal sealed unsafe class MemoryPool(ComputeDevice device, string name)
         }
         _blocks.Add(fresh);
         Held += (long)fresh.Size;
+        statistics.Hold();
         fresh.TryTake(reserved, out var start);
         return new() { Pool = this, Block = fresh, Offset = start, Reserved = reserved, Lead = lead, Size = size };
     }
@@ -155,9 +161,9 @@ internal sealed unsafe class MemoryPool(ComputeDevice device, string name)
 /// <summary>Counts of a device's memory.</summary>
 public sealed class MemoryStatistics
 {
-    private readonly ComputeDevice _device;
+    private readonly Func<IReadOnlyList<MemoryPool>> _pools;
 
-    internal MemoryStatistics(ComputeDevice device) => _device = device;
+    internal MemoryStatistics(Func<IReadOnlyList<MemoryPool>> pools) => _pools = pools;
 
     /// <summary>Bytes that tensors use now, alignment included.</summary>
     public long Used { get; private set; }
@@ -166,13 +172,18 @@ public sealed class MemoryStatistics
     public long Peak { get; private set; }
 
     /// <summary>Bytes held from the driver, in use or cached.</summary>
-    public long Held => _device.Pools.Sum(p => p.Held);
+    public long Held => _pools().Sum(p => p.Held);
+
+    /// <summary>The most bytes held from the driver at once since <see cref="ResetPeak"/>.</summary>
+    public long PeakHeld { get; private set; }
 
     /// <summary>Live allocations.</summary>
-    public int Allocations => _device.Pools.Sum(p => p.Count);
+    public int Allocations => _pools().Sum(p => p.Count);
 
-    /// <summary>Starts a new peak measurement from what is used now.</summary>
-    public void ResetPeak() => Peak = Used;
+    /// <summary>Starts a new measurement of the peaks from what is used and held now.</summary>
+    public void ResetPeak() => (Peak, PeakHeld) = (Used, Held);
+
+    internal void Hold() => PeakHeld = Math.Max(PeakHeld, Held);
 
     internal void Raise(long bytes)
     {

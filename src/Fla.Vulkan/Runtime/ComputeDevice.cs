@@ -44,7 +44,7 @@ public sealed unsafe partial class ComputeDevice : IDisposable
         (_memoryType, var isMapped) = ChooseMemory(MemoryPropertyFlags.DeviceLocalBit);
         IsMemoryMapped = isMapped && !options.Disable.Contains("mapped_memory");
         (_hostMemoryType, _) = ChooseMemory(MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit);
-        Memory = new(this);
+        Memory = new(() => _pools);
         Pool = NewPool("tensors");
         Pipelines = new(this);
         Stream = new(this);
@@ -101,6 +101,20 @@ public sealed unsafe partial class ComputeDevice : IDisposable
     public long FreeMemory => DeviceProbe.Heaps(Api, Info.Handle, Features.MemoryBudget) is var heaps
         ? heaps.Where(h => h.DeviceLocal).Select(h => h.Free).DefaultIfEmpty(-1).Max() : -1;
 
+    /// <summary>
+    /// Bytes that the device could still give to tensors: what the driver tells is free and what is held unused, or, where it does not tell, the size of its
+    /// memory less what is held; no more than <see cref="DeviceOptions.MemoryLimit"/> leaves.
+    /// </summary>
+    public long AvailableMemory
+    {
+        get
+        {
+            var heaps = Info.Heaps.Where(h => h.DeviceLocal).Select(h => h.Size).DefaultIfEmpty(0).Max();
+            var free = (FreeMemory is >= 0 and var told ? told + Memory.Held : heaps) - Memory.Used;
+            return Options.MemoryLimit > 0 ? Math.Min(free, Options.MemoryLimit - Memory.Used) : free;
+        }
+    }
+
     /// <summary>Shape of the cooperative matrix used for a storage type, null when the plain path is taken.</summary>
     /// <param name="type">Storage type; f32 always takes the plain path, which loses no precision.</param>
     public MatrixShape? MatrixShape(DType type)
@@ -125,8 +139,6 @@ public sealed unsafe partial class ComputeDevice : IDisposable
     internal PipelineStore Pipelines { get; }
 
     internal MemoryPool Pool { get; }
-
-    internal IReadOnlyList<MemoryPool> Pools => _pools;
 
     internal uint MemoryType => _memoryType ?? throw NoMemory();
 
@@ -194,7 +206,7 @@ public sealed unsafe partial class ComputeDevice : IDisposable
     {
         lock (Gate)
         {
-            var pool = new MemoryPool(this, name);
+            var pool = new MemoryPool(this, name, Memory);
             _pools.Add(pool);
             return pool;
         }

@@ -121,6 +121,9 @@ public sealed partial class Tensor
         if (reads.Count > 0) tensors[0].Device.Stream.ReadBytes(CollectionsMarshal.AsSpan(reads));
     }
 
+    /// <summary>Records a copy of the elements to host memory, which holds them once the submission is done.</summary>
+    internal void CopyToHost(MemoryBlock target, ulong offset) => Device.Stream.CopyToHost(Storage, _offset, (ulong)ByteCount, target, offset);
+
     /// <summary>Reads a float tensor, widening f16 and bf16, after all work recorded so far.</summary>
     /// <exception cref="DTypeException">The elements are integers.</exception>
     public float[] ToSingle()

@@ -20,23 +20,33 @@ public sealed class TrainCommandTests
     public void RunLeavesCheckpointsMetricsAndPlot()
     {
         var run = In("run");
-        var (status, output, error) = Tool.Run([.. Arguments(run), "--keep-last", "2", "--eval-every", "4"]);
+        var (status, output, error) = Tool.Run([.. Arguments(run), "--keep-last", "2", "--eval-every", "4", "--profile", In("trace.json")]);
         Assert.That(status, Is.Zero, error);
         Assert.That(output, Does.Contain("perplexity").And.Contain("step-000010"));
+        Assert.That(error, Does.Contain("GB predicted").And.Contain("tokens/s, device busy").And.Contain("of the host a step"));
         Assert.That(new RunFolder(run).Steps, Is.EqualTo(new long[] { 9, 10 }));
+        Assert.That(output, Does.Contain("optim/adamw"));
+        Assert.That(JsonNode.Parse(File.ReadAllText(In("trace.json")))!["traceEvents"]!.AsArray(), Has.Count.GreaterThan(50));
         var lines = File.ReadLines(Path.Combine(run, "metrics.jsonl")).Select(line => JsonNode.Parse(line)!).ToList();
         Assert.That(lines.Where(l => l["loss"] != null).Select(l => (int)l["step"]!), Is.EqualTo(Enumerable.Range(0, 10)));
+        Assert.That(lines.Where(l => l["loss"] != null).Select(l => (double)l["device_seconds"]!), Is.All.GreaterThan(0));
+        Assert.That(lines.Where(l => l["loss"] != null).Select(l => (long)l["memory"]!), Is.All.GreaterThan(1 << 20));
         Assert.That(lines.Where(l => l["held_out_loss"] != null).Select(l => (int)l["step"]!), Is.EqualTo(new[] { 0, 4, 8, 10 }));
         Assert.That(File.Exists(Path.Combine(run, "loss.png")));
         Assert.That(Tool.Run("generate", Path.Combine(run, "step-000010"), "--prompt", "the", "-n", "4").Status, Is.Zero);
     }
 
-    [Test]
-    public void KilledRunResumesBitForBit()
+    [TestCase("bf16", false)]
+    [TestCase("f16", true)]
+    public void KilledRunResumesBitForBit(string dtype, bool isDistilled)
     {
         var (whole, killed) = (In("whole"), In("killed"));
-        Assert.That(Tool.Run(Arguments(whole)).Status, Is.Zero);
-        using (var process = Start(Arguments(killed)))
+        // A scale so high that the first steps overflow: it is on the move when the run is killed.
+        string[] more = dtype == "f16" ? ["--loss-scale", "16777216", "--loss-scale-growth", "2"] : [];
+        if (isDistilled) more = [.. more, "--teacher", Teacher(), "--distill-weight", "0.7", "--temperature", "2"];
+        var (trained, _, said) = Tool.Run([.. Arguments(whole, dtype), .. more]);
+        Assert.That(trained, Is.Zero, said);
+        using (var process = Start([.. Arguments(killed, dtype), .. more]))
         {
             var clock = Stopwatch.StartNew();
             while (new RunFolder(killed).Steps.Count == 0 && !process.HasExited && clock.Elapsed < TimeSpan.FromMinutes(2)) Thread.Sleep(5);
@@ -52,6 +62,49 @@ public sealed class TrainCommandTests
             Assert.That(File.ReadAllBytes(Path.Combine(killed, "step-000010", file)), Is.EqualTo(File.ReadAllBytes(Path.Combine(whole, "step-000010", file))), file);
         }
         Assert.That(Losses(killed), Is.EqualTo(Losses(whole)));
+        if (dtype == "f16") Assert.That(Rows(whole).Any(row => (bool)row["skipped"]!), "a step overflowed");
+    }
+
+    [Test]
+    public void InterruptedRunSavesWhereItStands()
+    {
+        if (OperatingSystem.IsWindows()) Assert.Ignore("there is no SIGINT to send");
+        var run = In("run");
+        using (var process = Start(Arguments(run, steps: 100000, saveEvery: 100000)))
+        {
+            var clock = Stopwatch.StartNew();
+            var metrics = Path.Combine(run, "metrics.jsonl");
+            while ((!File.Exists(metrics) || new FileInfo(metrics).Length < 2000) && !process.HasExited && clock.Elapsed < TimeSpan.FromMinutes(2)) Thread.Sleep(5);
+            Process.Start("sh", ["-c", $"kill -INT {process.Id}"]).WaitForExit();
+            Assert.That(process.WaitForExit(TimeSpan.FromMinutes(1)));
+            Assert.That(process.ExitCode, Is.Not.Zero);
+        }
+        var step = new RunFolder(run).Steps.Single();
+        Assert.That(step, Is.GreaterThan(0));
+        Assert.That(Rows(run).Max(row => (long)row["step"]!), Is.EqualTo(step - 1));
+        Assert.That(Tool.Run("train", "--out", run, "--resume", "--steps", $"{step + 2}").Status, Is.Zero);
+        Assert.That(new RunFolder(run).Steps[^1], Is.EqualTo(step + 2));
+    }
+
+    [Test]
+    public void TeacherOfAnotherVocabularyIsRefused()
+    {
+        var teacher = Teacher();
+        var file = Path.Combine(teacher, "tokenizer.json");
+        var tokenizer = JsonNode.Parse(File.ReadAllText(file))!;
+        var vocabulary = tokenizer["model"]!["vocab"]!;
+        (vocabulary["a"], vocabulary["b"]) = ((int)vocabulary["b"]!, (int)vocabulary["a"]!);
+        File.WriteAllText(file, tokenizer.ToJsonString());
+        Assert.That(Tool.Run([.. Arguments(In("run")), "--teacher", teacher]).Error, Does.Contain("another vocabulary"));
+    }
+
+    [Test]
+    public void RunTooLargeForTheDeviceIsRefusedBeforeItBegins()
+    {
+        var (status, _, error) = Tool.Run(Arguments(In("run"), width: 4096, batch: 100000));
+        Assert.That(status, Is.Not.Zero);
+        Assert.That(error, Does.Contain("100000").And.Contain("fits"));
+        Assert.That(new RunFolder(In("run")).Steps, Is.Empty);
     }
 
     [Test]
@@ -75,8 +128,9 @@ public sealed class TrainCommandTests
     {
         var data = In("text.jsonl");
         File.WriteAllLines(data, Enumerable.Range(0, 40).Select(i => new JsonObject { ["text"] = $"document {i} of some", ["id"] = i }.ToJsonString()));
-        string[] small = ["--steps", "1", "--hidden-size", "64", "--layers", "1", "--seq-len", "16", "--batch-size", "2", "--held-out", "0"];
+        string[] small = ["--save-every", "0", "--steps", "1", "--hidden-size", "64", "--layers", "1", "--seq-len", "16", "--batch-size", "2", "--held-out", "0"];
         Assert.That(Tool.Run(["train", "--data", data, "--out", In("run"), .. small]).Status, Is.Zero);
+        Assert.That(new RunFolder(In("run")).Steps, Is.Empty, "no checkpoints were asked for");
         File.AppendAllText(data, "{\"txt\": 1}\n");
         Assert.That(Tool.Run("train", "--data", data, "--out", In("other")).Error, Does.Contain("line 41"));
     }
@@ -100,14 +154,24 @@ public sealed class TrainCommandTests
         return data;
     }
 
-    private string[] Arguments(string run) =>
+    /// <summary>A checkpoint of a small model, of another width than the student's.</summary>
+    private string Teacher()
+    {
+        var run = In("teacher");
+        Assert.That(Tool.Run(Arguments(run, width: 128, steps: 2)).Status, Is.Zero);
+        return new RunFolder(run).PathOf(2);
+    }
+
+    private string[] Arguments(string run, string dtype = "bf16", int width = 64, int batch = 2, int steps = 10, int saveEvery = 3) =>
     [
-        "train", "--data", Text(), "--out", run, "--hidden-size", "64", "--layers", "1", "--seq-len", "16", "--batch-size", "2", "--steps", "10", "--warmup", "2", "--lr", "5e-3",
-        "--save-every", "3", "--dtype", "bf16",
+        "train", "--data", Text(), "--out", run, "--hidden-size", $"{width}", "--layers", "1", "--seq-len", "16", "--batch-size", $"{batch}", "--steps", $"{steps}", "--warmup", "2",
+        "--lr", "5e-3", "--save-every", $"{saveEvery}", "--dtype", dtype,
     ];
 
-    private static List<(long, double)> Losses(string run) => File.ReadLines(Path.Combine(run, "metrics.jsonl")).Select(line => JsonNode.Parse(line)!)
-        .Where(l => l["loss"] != null).Select(l => ((long)l["step"]!, (double)l["loss"]!)).ToList();
+    private static List<JsonNode> Rows(string run) =>
+        File.ReadLines(Path.Combine(run, "metrics.jsonl")).Select(line => JsonNode.Parse(line)!).Where(row => row["loss"] != null).ToList();
+
+    private static List<(long, double)> Losses(string run) => Rows(run).ConvertAll(row => ((long)row["step"]!, (double)row["loss"]!));
 
     private static Process Start(string[] arguments)
     {

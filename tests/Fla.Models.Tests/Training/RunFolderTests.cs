@@ -27,7 +27,7 @@ public sealed class RunFolderTests(TestDevice device) : DeviceTests(device)
     public void RemoveFolder() => Directory.Delete(_folder, recursive: true);
 
     [Test]
-    public void ResumedRunEqualsUninterruptedOne([Values(DType.Float32, DType.BFloat16)] DType type)
+    public void ResumedRunEqualsUninterruptedOne([Values(DType.Float32, DType.BFloat16, DType.Float16)] DType type)
     {
         var runs = new RunFolder(_folder);
         var whole = Train(type, 7, null, null);

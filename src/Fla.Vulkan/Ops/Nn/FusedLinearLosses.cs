@@ -10,7 +10,7 @@ public static class FusedLinearLosses
 
     private static readonly Kernel<KlArgs> KlKernel = new("loss/kl_divergence");
 
-    private readonly record struct KlArgs(InOut Student, In Teacher, Out Loss, uint Rows, uint Width, uint WantsGradient);
+    private readonly record struct KlArgs(InOut Student, In Teacher, Out Loss, uint Rows, uint Width, uint WantsGradient, float Scale);
 
     /// <summary>Cross entropy of x·Wᵀ + b against labels, as <see cref="Losses.CrossEntropy"/> of these logits, but 0 when every row is ignored.</summary>
     /// <param name="x">[..., D].</param>
@@ -50,19 +50,21 @@ public static class FusedLinearLosses
     }
 
     /// <summary>
-    /// Kullback-Leibler divergence Σ p_t (ln p_t − ln p_s) / rows of a student's head from a teacher's, p_s = softmax(x·Wᵀ), p_t = softmax(target·targetWᵀ), for
-    /// distillation (Hinton et al. 2015). Gradients flow to the student alone.
+    /// Kullback-Leibler divergence Σ p_t (ln p_t − ln p_s) / rows of a student's head from a teacher's, p_s = softmax(x·Wᵀ / temperature),
+    /// p_t = softmax(target·targetWᵀ / temperature), for distillation (Hinton et al. 2015). Gradients flow to the student alone.
     /// </summary>
     /// <param name="x">The student's states [..., D].</param>
     /// <param name="target">The teacher's states [..., E], as many rows.</param>
     /// <param name="weight">The student's head [V, D].</param>
     /// <param name="targetWeight">The teacher's head [V, E].</param>
     /// <param name="numChunks">At most so many chunks.</param>
+    /// <param name="temperature">What logits are divided by; gradients fall with its square.</param>
     /// <returns>A scalar [] in f32.</returns>
-    /// <exception cref="ShapeException">Sizes do not fit.</exception>
+    /// <exception cref="ShapeException">Sizes do not fit, or the temperature is not positive.</exception>
     /// <exception cref="AutogradException">The teacher requires a gradient.</exception>
-    public static Tensor KlDivergence(Tensor x, Tensor target, Tensor weight, Tensor targetWeight, int numChunks = DefaultChunks)
+    public static Tensor KlDivergence(Tensor x, Tensor target, Tensor weight, Tensor targetWeight, int numChunks = DefaultChunks, float temperature = 1)
     {
+        Require.That(temperature > 0 && float.IsFinite(temperature), $"a temperature is positive, not {temperature}");
         if (Autograd.IsRecording(target, targetWeight)) throw new AutogradException("no gradient flows to the teacher of a divergence: detach its states and its head");
         using var scope = new TensorScope();
         var head = new Head(x, weight, null, numChunks);
@@ -77,7 +79,7 @@ public static class FusedLinearLosses
             using var chunk = new TensorScope();
             length = Math.Min(head.ChunkRows, head.Rows - start);
             var logits = head.Logits(start, length);
-            KlKernel.Launch(x.Device, new(logits, teacher.Logits(start, length), each.Narrow(start, length), (uint)length, (uint)head.Classes, gradients is null ? 0u : 1),
+            KlKernel.Launch(x.Device, new(logits, teacher.Logits(start, length), each.Narrow(start, length), (uint)length, (uint)head.Classes, gradients is null ? 0u : 1, 1 / temperature),
                 Grid.Linear(length), x.DType.Variant(), RowLayout.Workgroup);
             gradients?.Add(head, start, logits);
         }

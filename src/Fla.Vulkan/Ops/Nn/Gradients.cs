@@ -8,7 +8,7 @@ public static class Gradients
 
     private static readonly Kernel<ClipArgs> ClipKernel = new("optim/clip");
 
-    private readonly record struct ClipArgs(In Squares, Out Result, uint N, float MaxNorm);
+    private readonly record struct ClipArgs(In Squares, In Scale, Out Result, uint N, float MaxNorm);
 
     /// <summary>
     /// The norm of all gradients together and the factor that brings it down to <paramref name="maxNorm"/> (Pascanu et al. 2013), on the device, without
@@ -16,13 +16,16 @@ public static class Gradients
     /// </summary>
     /// <param name="gradients">Float tensors of one device.</param>
     /// <param name="maxNorm">Positive; infinite for no limit.</param>
-    /// <returns>f32 [3]: norm; min(1, maxNorm / (norm + 1e-6)); 1 if the norm is NaN or infinite, else 0.</returns>
+    /// <param name="scale">f32 [1]: what all gradients were multiplied by, see <see cref="LossScaling"/>; the norm is without it, the factor takes it away. 1 when null.</param>
+    /// <returns>f32 [3]: norm; min(1, maxNorm / (norm + 1e-6)) / scale; 1 if the norm is NaN or infinite, else 0.</returns>
     /// <exception cref="ShapeException">No gradients, or a limit that is not positive.</exception>
-    public static Tensor ClipNorm(IReadOnlyList<Tensor> gradients, float maxNorm)
+    public static Tensor ClipNorm(IReadOnlyList<Tensor> gradients, float maxNorm, Tensor? scale = null)
     {
         Require.That(gradients.Count > 0, "there are no gradients to clip");
         Require.That(maxNorm > 0, $"the norm can be clipped to a positive number, not to {maxNorm}");
-        Require.SameDevice([.. gradients]);
+        Require.SameDevice([.. gradients, scale]);
+        Require.Shape(scale, nameof(scale), 1);
+        Require.Type(scale, DType.Float32, nameof(scale));
         var device = gradients[0].Device;
         var counts = gradients.Select(g => (int)Math.Clamp(g.Count / ElementsPerPartial, 1, MaxPartials)).ToArray();
         using var scope = new TensorScope();
@@ -34,7 +37,7 @@ public static class Gradients
             first += counts[i];
         }
         var result = Tensor.Empty(device, DType.Float32, 3);
-        ClipKernel.Launch(device, new(squares, result, (uint)first, maxNorm), new(1), null, RowLayout.Workgroup);
+        ClipKernel.Launch(device, new(squares, scale, result, (uint)first, maxNorm), new(1), null, RowLayout.Workgroup);
         return scope.Keep(result);
     }
 

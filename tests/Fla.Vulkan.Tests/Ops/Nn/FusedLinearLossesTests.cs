@@ -48,6 +48,23 @@ public sealed class FusedLinearLossesTests(TestDevice device) : NnTests(device)
     }
 
     [Test]
+    public void TemperatureDividesTheLogitsOfBoth()
+    {
+        const int classes = 40;
+        const float temperature = 2.5f;
+        RefTensor x = Normal(1, DType.Float32, Rows, Width), weight = Normal(2, DType.Float32, classes, Width);
+        RefTensor target = Normal(3, DType.Float32, Rows, Width), targetWeight = Normal(4, DType.Float32, classes, Width);
+        var expected = Reference.FusedKlDiv(x, target, weight.Map(v => v / temperature), targetWeight.Map(v => v / temperature), new RefTensor([1f], 1));
+        Tensor leafX = Leaf(x, DType.Float32), leafW = Leaf(weight, DType.Float32);
+        var loss = FusedLinearLosses.KlDivergence(leafX, Constant(target, DType.Float32), leafW, Constant(targetWeight, DType.Float32), temperature: temperature);
+        Autograd.Backward(loss);
+        ErrorRatio.AssertClose(loss.ToSingle(), expected.Output("loss").ToFloats(), Tolerance(DType.Float32), "loss");
+        ErrorRatio.AssertClose(leafX.Grad!.ToSingle(), expected.Grad("x").ToFloats(), GradientTolerance(DType.Float32), "gradient of x");
+        ErrorRatio.AssertClose(leafW.Grad!.ToSingle(), expected.Grad("weight").Map(v => v / temperature).ToFloats(), GradientTolerance(DType.Float32), "gradient of the weight");
+        Assert.That(() => FusedLinearLosses.KlDivergence(leafX, leafX.Detach(), leafW, leafW.Detach(), temperature: 0), Throws.TypeOf<ShapeException>());
+    }
+
+    [Test]
     public void KlDivergenceIsTheReference([ValueSource(nameof(FloatTypes))] DType type)
     {
         const int classes = 90, teacherWidth = 16;
