@@ -53,6 +53,18 @@ internal static unsafe class Crossing
         target.WriteBytes(dense.bytes);
     }
 
+    /// <summary>The elements of an int32 or int64 tensor of one axis; null for null.</summary>
+    /// <exception cref="ShapeException">Another number of axes, or a number that needs more than 32 bits.</exception>
+    /// <exception cref="DTypeException">No integers.</exception>
+    public static int[]? Integers(Tensor? tensor)
+    {
+        if (tensor is null) return null;
+        if (tensor.dtype is not (ScalarType.Int32 or ScalarType.Int64)) throw new DTypeException($"cu_seqlens holds int32 or int64, not {tensor.dtype}");
+        if (tensor.ndim != 1) throw new ShapeException($"cu_seqlens has one axis, not the shape [{string.Join(", ", tensor.shape)}]");
+        using var wide = tensor.to(ScalarType.Int64);
+        return Array.ConvertAll(wide.data<long>().ToArray(), value => value is >= 0 and <= int.MaxValue ? (int)value : throw new ShapeException($"cu_seqlens holds {value}"));
+    }
+
     /// <summary>The values of device tensors of one device, as new tensors; waits once.</summary>
     public static Tensor[] Download(IReadOnlyList<DeviceTensor> sources)
     {

@@ -8,6 +8,9 @@ using Tensor = TorchSharp.torch.Tensor;
 
 namespace Fla.Torch;
 
+/// <summary>A module's work on tensors that crossed.</summary>
+internal delegate DeviceTensor?[] ModuleFunction<TModule>(TModule module, DeviceTensor?[] inputs, TorchCall call);
+
 /// <summary>
 /// The device's half of an nn.Module: a module of Fla.Layers whose parameters PyTorch owns. It follows the nn.Module through to(dtype): the module is made
 /// again in the new type.
@@ -78,8 +81,8 @@ internal sealed class DeviceModule<TModule> : ParameterSet, IDisposable
     }
 
     /// <summary>Runs the module on tensors that cross.</summary>
-    public Tensor?[] Run(Tensor?[] inputs, Func<TModule, DeviceTensor?[], DeviceTensor?[]> function) =>
-        TorchCall.Run(typeof(TModule).Name, Device, inputs, crossed => function(Module, crossed), this);
+    public Tensor?[] Run(Tensor?[] inputs, ModuleFunction<TModule> function, Tensor? cuSeqlens = null) =>
+        TorchCall.Run(typeof(TModule).Name, Device, inputs, (crossed, call) => function(Module, crossed, call), this, cuSeqlens);
 
     /// <inheritdoc/>
     public void Dispose() => Module.Dispose();

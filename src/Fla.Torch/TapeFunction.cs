@@ -74,7 +74,7 @@ internal sealed class TapeFunction : autograd.MultiTensorFunction<TapeFunction>
     private static Tensor?[] Refuse(TorchCall call, Exception e, long[] ranks)
     {
         TorchBackward.LastError = e;
-        Console.Error.WriteLine($"fla: the backward pass of {call.Name} failed: {e.Message}");
+        Console.Error.WriteLine($"fla: the backward pass of {call.Name} failed: {e.Message.Split('\n')[0]}");
         var refused = new Tensor?[ranks.Length];
         for (var i = 0; i < refused.Length; i++)
         {

@@ -1,4 +1,5 @@
 using Fla.Vulkan;
+using Fla.Vulkan.Ops;
 using TorchSharp;
 using static TorchSharp.torch;
 using DeviceTensor = Fla.Vulkan.Tensor;
@@ -7,7 +8,7 @@ using Tensor = TorchSharp.torch.Tensor;
 namespace Fla.Torch;
 
 /// <summary>From tensors on the device to tensors on the device, null where an optional one is missing.</summary>
-internal delegate DeviceTensor?[] DeviceFunction(DeviceTensor?[] inputs);
+internal delegate DeviceTensor?[] DeviceFunction(DeviceTensor?[] inputs, TorchCall call);
 
 /// <summary>
 /// One call of a device function on TorchSharp tensors: inputs up, results down, and in between one entry in PyTorch's graph however many
@@ -21,10 +22,12 @@ internal sealed class TorchCall
     private GradEdge[] _edges = [];
     private int[] _edgeOutputs = [];
     private GradLeaf?[] _leaves = [];
+    private readonly int[]? _boundaries;
+    private readonly List<IDisposable> _owned = [];
     private bool _isEmpty;
 
-    private TorchCall(string name, ComputeDevice device, DeviceFunction function, ParameterSet? parameters, bool[] needs) =>
-        (Name, _device, _function, _parameters, Needs) = (name, device, function, parameters, needs);
+    private TorchCall(string name, ComputeDevice device, DeviceFunction function, ParameterSet? parameters, int[]? boundaries, bool[] needs) =>
+        (Name, _device, _function, _parameters, _boundaries, Needs) = (name, device, function, parameters, boundaries, needs);
 
     ~TorchCall() => Release();
 
@@ -34,20 +37,34 @@ internal sealed class TorchCall
     /// <summary>Which inputs and parameters want a gradient; empty when nothing is recorded.</summary>
     public bool[] Needs { get; }
 
+    /// <summary>Boundaries of packed sequences, or null.</summary>
+    public CuSeqlens? CuSeqlens { get; private set; }
+
+    /// <summary>Keeps something until the backward pass is done.</summary>
+    /// <returns>What was given.</returns>
+    public T Own<T>(T resource)
+        where T : IDisposable
+    {
+        _owned.Add(resource);
+        return resource;
+    }
+
     /// <summary>Runs a function.</summary>
     /// <param name="name">Its name, for messages.</param>
     /// <param name="device">Where it runs.</param>
     /// <param name="inputs">What crosses, any strides; null where an optional one is missing.</param>
     /// <param name="function">The work.</param>
     /// <param name="parameters">Tensors that stay on the device and receive gradients.</param>
+    /// <param name="cuSeqlens">Boundaries of packed sequences, int32 or int64 [N + 1]; or null.</param>
     /// <returns>The results, null where the function gave none; with a history if anything requires a gradient.</returns>
-    public static Tensor?[] Run(string name, ComputeDevice device, Tensor?[] inputs, DeviceFunction function, ParameterSet? parameters = null)
+    public static Tensor?[] Run(string name, ComputeDevice device, Tensor?[] inputs, DeviceFunction function, ParameterSet? parameters = null,
+        Tensor? cuSeqlens = null)
     {
         LibTorch.Require();
         Leftovers.Dispose();
         var hosts = parameters?.Synchronize() ?? [];
         var needs = inputs.Concat(hosts).Select(t => t is { requires_grad: true }).ToArray();
-        var call = new TorchCall(name, device, function, parameters, torch.is_grad_enabled() && needs.Contains(true) ? needs : []);
+        var call = new TorchCall(name, device, function, parameters, Crossing.Integers(cuSeqlens), torch.is_grad_enabled() && needs.Contains(true) ? needs : []);
         var (outputs, isMade) = call.ForwardOrCollect(inputs);
         if (call.HasTape)
         {
@@ -55,6 +72,7 @@ internal sealed class TorchCall
             outputs = [.. TapeFunction.apply([.. inputs.Concat<object?>(hosts).Append(new TapeState(call, given))!])];
             foreach (var tensor in given) tensor.Dispose();
         }
+        else call.Release();
         var next = 0;
         return [.. isMade.Select(made => made ? outputs[next++] : null)];
     }
@@ -136,7 +154,8 @@ internal sealed class TorchCall
             }
             _leaves = [.. crossed.Select(t => t?.Edge.Leaf), .. _parameters?.Leaves ?? []];
         }
-        var results = _function(crossed);
+        CuSeqlens = _boundaries is null ? null : Own(new CuSeqlens(_device, _boundaries));
+        var results = _function(crossed, this);
         var made = results.OfType<DeviceTensor>().ToArray();
         var isMade = Array.ConvertAll(results, r => r != null);
         if (isEmpty) return ([.. made.Select(EmptyLike)], isMade);
@@ -160,6 +179,8 @@ internal sealed class TorchCall
             if (edge.Node is { } node) GradNode.Release(node);
         }
         (_edges, _leaves) = ([], []);
+        foreach (var resource in _owned) resource.Dispose();
+        _owned.Clear();
     }
 
     private static bool IsEmptyBatch(Tensor? tensor) => tensor is { ndim: > 0 } && tensor.shape[0] == 0;

@@ -32,7 +32,7 @@ public class TorchModule<TModule> : nn.Module<Tensor, Tensor>
     }
 
     /// <inheritdoc/>
-    public override Tensor forward(Tensor input) => Run([input], (module, crossed) => [_forward(module, crossed[0]!)])[0]!;
+    public override Tensor forward(Tensor input) => _module.Run([input], (module, crossed, _) => [_forward(module, crossed[0]!)])[0]!;
 
     /// <inheritdoc/>
     public override void train(bool train = true)
@@ -45,8 +45,8 @@ public class TorchModule<TModule> : nn.Module<Tensor, Tensor>
     public override Dictionary<string, Tensor> state_dict(Dictionary<string, Tensor>? destination = null, string? prefix = null) =>
         _module.AddAliases(base.state_dict(destination, prefix), prefix);
 
-    /// <summary>Runs the device's module on tensors that cross.</summary>
-    private protected Tensor?[] Run(Tensor?[] inputs, Func<TModule, DeviceTensor?[], DeviceTensor?[]> function) => _module.Run(inputs, function);
+    /// <summary>The device's half.</summary>
+    private protected DeviceModule<TModule> OnDevice => _module;
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)

@@ -1,0 +1,48 @@
+using Fla.Layers;
+using Fla.Vulkan;
+using TorchSharp;
+using static TorchSharp.torch;
+using Tensor = TorchSharp.torch.Tensor;
+
+namespace Fla.Torch;
+
+/// <summary>A token-mixing layer as a TorchSharp module: [B, T, D] to [B, T, D].</summary>
+/// <typeparam name="TMixer">The layer's type.</typeparam>
+public class TorchMixer<TMixer> : TorchModule<TMixer>
+    where TMixer : TokenMixer
+{
+    /// <summary>A layer with fresh parameters, drawn with PyTorch's generator.</summary>
+    /// <param name="create">Makes the device's layer in a type.</param>
+    /// <param name="dtype">Float type of parameters and activations.</param>
+    /// <exception cref="LibTorchException">libtorch cannot be loaded.</exception>
+    /// <exception cref="DTypeException">The device has no such type.</exception>
+    public TorchMixer(Func<ComputeDevice, DType, TMixer> create, ScalarType dtype = ScalarType.Float32)
+        : base(create, (mixer, x) => mixer.Forward(x), dtype)
+    {
+    }
+
+    /// <summary>Mixes the tokens of a padded or packed batch.</summary>
+    /// <param name="x">[B, T, D].</param>
+    /// <param name="attention_mask">[B, T], zero at padding; or null.</param>
+    /// <param name="cu_seqlens">Boundaries of sequences packed into one row, int32 or int64 [N + 1]; or null. It wins over the mask.</param>
+    /// <returns>[B, T, D].</returns>
+    /// <exception cref="ShapeException">Shapes that do not fit together, or a row of padding alone.</exception>
+    public Tensor forward(Tensor x, Tensor? attention_mask = null, Tensor? cu_seqlens = null)
+    {
+        var (valid, rows, columns) = attention_mask is null ? (null, 0, 0) : Valid(attention_mask);
+        return OnDevice.Run([x], (mixer, crossed, call) =>
+        {
+            var mask = valid is null ? null : call.Own(new PaddingMask(OnDevice.Device, rows, columns, valid));
+            return [mixer.Forward(crossed[0]!, new() { Mask = mask, CuSeqlens = call.CuSeqlens })];
+        }, cu_seqlens)[0]!;
+    }
+
+    private static (bool[] Valid, int Rows, int Columns) Valid(Tensor mask)
+    {
+        if (mask.ndim != 2) throw new ShapeException($"an attention mask has two axes, not the shape [{string.Join(", ", mask.shape)}]");
+        using var grad = torch.no_grad();
+        using var isToken = mask.ne(0);
+        using var dense = isToken.contiguous();
+        return (dense.data<bool>().ToArray(), checked((int)mask.shape[0]), checked((int)mask.shape[1]));
+    }
+}

@@ -1,0 +1,52 @@
+using Fla.Layers;
+using Fla.Vulkan;
+using TorchSharp;
+using static TorchSharp.torch;
+using DeviceTensor = Fla.Vulkan.Tensor;
+using Tensor = TorchSharp.torch.Tensor;
+
+namespace Fla.Torch;
+
+/// <summary>As <see cref="TorchModule{TModule}"/>, of two tensors: a gated norm and its gate.</summary>
+/// <typeparam name="TModule">The module's type.</typeparam>
+public class TorchModule2<TModule> : nn.Module<Tensor, Tensor, Tensor>
+    where TModule : Module
+{
+    private readonly DeviceModule<TModule> _module;
+    private readonly Func<TModule, DeviceTensor, DeviceTensor, DeviceTensor> _forward;
+
+    /// <summary>A module with fresh parameters, drawn with PyTorch's generator.</summary>
+    /// <param name="create">Makes the device's module in a type.</param>
+    /// <param name="forward">Runs it.</param>
+    /// <param name="dtype">Float type of parameters and activations.</param>
+    /// <exception cref="LibTorchException">libtorch cannot be loaded.</exception>
+    /// <exception cref="DTypeException">The device has no such type.</exception>
+    public TorchModule2(Func<ComputeDevice, DType, TModule> create, Func<TModule, DeviceTensor, DeviceTensor, DeviceTensor> forward, ScalarType dtype = ScalarType.Float32)
+        : base(LibTorch.Name(typeof(TModule)))
+    {
+        _forward = forward;
+        _module = new(this, create, dtype, module => module.Initialize(new Initializer(LibTorch.Seed())));
+    }
+
+    /// <inheritdoc/>
+    public override Tensor forward(Tensor input1, Tensor input2) =>
+        _module.Run([input1, input2], (module, crossed, _) => [_forward(module, crossed[0]!, crossed[1]!)])[0]!;
+
+    /// <inheritdoc/>
+    public override void train(bool train = true)
+    {
+        base.train(train);
+        _module.Train(train);
+    }
+
+    /// <inheritdoc/>
+    public override Dictionary<string, Tensor> state_dict(Dictionary<string, Tensor>? destination = null, string? prefix = null) =>
+        _module.AddAliases(base.state_dict(destination, prefix), prefix);
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing) _module.Dispose();
+        base.Dispose(disposing);
+    }
+}

@@ -1,0 +1,195 @@
+using Fla.Testing;
+using Fla.Vulkan;
+using NUnit.Framework;
+using TorchSharp;
+using static Fla.Torch.fla;
+using static TorchSharp.torch;
+using Tensor = TorchSharp.torch.Tensor;
+
+namespace Fla.Torch.Tests;
+
+/// <summary>Every kind of TorchSharp tensor, and every way to go back through one.</summary>
+public sealed class CrossingTests(TestDevice device) : TorchTests(device)
+{
+    private static readonly long[] Shape = [2, 9, 2, 16];
+
+    [Test]
+    public void StridesAndSlicesAreFlattened()
+    {
+        var wide = Leaf(2, 2, 20, 16);
+        var wideD = Double(wide);
+        // Transposed and sliced q, a broadcast k, v from every second column.
+        var k = Leaf(1, 9, 1, 16);
+        var kd = Double(k);
+        var v = Leaf(2, 9, 2, 32);
+        var vd = Double(v);
+        var g = Gate(Shape);
+        AssertSame([Strided(wide, k, v, g, (q, k, v, g) => chunk_gla(q, k, v, g).o)], [Strided(wideD, kd, vd, Double(g), (q, k, v, g) => Recurrences.Linear(q, k, v, g).O)],
+            [("q", wide, wideD), ("k", k, kd), ("v", v, vd)]);
+
+        static Tensor Strided(Tensor q, Tensor k, Tensor v, Tensor g, Func<Tensor, Tensor, Tensor, Tensor, Tensor> run) =>
+            run(q.transpose(1, 2).narrow(1, 5, 9), k.expand(2, 9, 2, 16), v.slice(3, 0, 32, 2), g);
+    }
+
+    [TestCase(ScalarType.Float16, 5e-3)]
+    [TestCase(ScalarType.BFloat16, 3e-2)]
+    public void HalfTypesKeepTheirType(ScalarType type, double tolerance)
+    {
+        var inputs = new[] { Leaf(Shape), Leaf(Shape), Leaf(Shape), Gate(Shape) }.Select(t => t.detach().to(type).requires_grad_(true)).ToArray();
+        var doubles = inputs.Select(Double).ToArray();
+        var (o, state) = chunk_gla(inputs[0], inputs[1], inputs[2], inputs[3], output_final_state: true);
+        Assert.That(o.dtype, Is.EqualTo(type));
+        Assert.That(state!.dtype, Is.EqualTo(ScalarType.Float32));
+        var (od, stateD) = Recurrences.Linear(doubles[0], doubles[1], doubles[2], doubles[3]);
+        AssertSame([o, state], [od, stateD], [.. inputs.Select((t, i) => ($"input {i}", t, doubles[i]))], tolerance);
+    }
+
+    [Test]
+    public void OtherTypesAreATypedError()
+    {
+        var x = torch.randn(Shape);
+        Assert.That(() => chunk_retention(x.to(ScalarType.Float64), x, x), Throws.TypeOf<DTypeException>().With.Message.Contains("fp32"));
+        Assert.That(() => chunk_retention(x.to(ScalarType.ComplexFloat32), x, x), Throws.TypeOf<DTypeException>());
+        Assert.That(() => chunk_retention(x.to(ScalarType.Float16), x, x), Throws.TypeOf<DTypeException>());
+        Assert.That(() => chunk_retention(x.to(torch.META), x, x), Throws.TypeOf<DeviceException>().With.Message.Contains("cpu()"));
+        Assert.That(() => chunk_retention(x, x, x, cu_seqlens: torch.tensor(new float[] { 0, 9 })), Throws.TypeOf<DTypeException>());
+        Assert.That(() => chunk_retention(x, torch.randn(2, 9, 3, 16), x), Throws.TypeOf<ShapeException>());
+    }
+
+    [Test]
+    public void OnlyWhatWantsGradientsGetsThem()
+    {
+        var (q, k, v, g) = (torch.randn(Shape), Leaf(Shape), torch.randn(Shape), Gate(Shape).detach());
+        var (o, _) = chunk_gla(q, k, v, g);
+        o.sum().backward();
+        Assert.That(q.grad, Is.Null);
+        Assert.That(k.grad!.shape, Is.EqualTo(Shape));
+        Assert.That(chunk_gla(q, k.detach(), v, g).o.requires_grad, Is.False);
+        using (torch.no_grad()) Assert.That(chunk_gla(q, k, v, g).o.requires_grad, Is.False);
+        using (torch.inference_mode()) Assert.That(chunk_gla(q, k, v, g).o.requires_grad, Is.False);
+    }
+
+    [Test]
+    public void AGradientMayFlowThroughTheStateAlone()
+    {
+        var (q, k, v) = (Leaf(Shape), Leaf(Shape), Leaf(Shape));
+        var (qd, kd, vd) = (Double(q), Double(k), Double(v));
+        chunk_retention(q, k, v, output_final_state: true).final_state!.sum().backward();
+        Recurrences.Linear(qd, kd, vd, Recurrences.RetentionDecay(2)).State.sum().backward();
+        AssertClose(k.grad, kd.grad, 2e-5, "k");
+        AssertClose(v.grad, vd.grad, 2e-5, "v");
+        if (q.grad is { } dq) Assert.That(dq.abs().max().item<float>(), Is.Zero);
+    }
+
+    [Test]
+    public void PackedSequencesAreApart()
+    {
+        var (q, k, v) = (Leaf(1, 13, 2, 16), Leaf(1, 13, 2, 16), Leaf(1, 13, 2, 16));
+        var packed = chunk_retention(q, k, v, cu_seqlens: torch.tensor(new long[] { 0, 5, 13 })).o;
+        var apart = torch.cat([Part(0, 5), Part(5, 8)], 1);
+        AssertClose(packed, apart, 1e-5, "o");
+        var dy = torch.randn_like(packed);
+        var gradients = new[] { packed, apart }.Select(o => torch.autograd.grad([o], [q, k, v], [dy])).ToArray();
+        for (var i = 0; i < 3; i++) AssertClose(gradients[0][i], gradients[1][i], 1e-5, $"gradient {i}");
+
+        Tensor Part(int start, int length) => chunk_retention(q.narrow(1, start, length), k.narrow(1, start, length), v.narrow(1, start, length)).o;
+    }
+
+    [Test]
+    public void AnEmptyBatchGivesEmptyResultsAndGradients()
+    {
+        var (q, k, v) = (Leaf(0, 9, 2, 16), Leaf(0, 9, 2, 16), Leaf(0, 9, 2, 24));
+        var (o, state) = chunk_retention(q, k, v, output_final_state: true);
+        Assert.That(o.shape, Is.EqualTo(new long[] { 0, 9, 2, 24 }));
+        Assert.That(state!.shape, Is.EqualTo(new long[] { 0, 2, 16, 24 }));
+        o.sum().backward();
+        Assert.That(v.grad!.shape, Is.EqualTo(new long[] { 0, 9, 2, 24 }));
+    }
+
+    [Test]
+    public void TheGraphCanBeRetained()
+    {
+        var (q, k, v) = (Leaf(Shape), Leaf(Shape), Leaf(Shape));
+        var loss = chunk_retention(q, k, v).o.square().sum();
+        loss.backward(retain_graph: true);
+        var once = q.grad!.clone();
+        loss.backward();
+        AssertClose(q.grad, once * 2, 1e-6, "twice the gradient");
+    }
+
+    [Test]
+    public void ASecondDerivativeIsAnErrorAndNotAConstant()
+    {
+        var (q, k, v) = (Leaf(Shape), Leaf(Shape), Leaf(Shape));
+        var dq = torch.autograd.grad([chunk_retention(q, k, v).o.square().sum()], [q], create_graph: true)[0];
+        Assert.That(dq.requires_grad);
+        Assert.That(() => (dq.square().sum() + q.sum()).backward(), Throws.Exception.With.Message.Contains("derivative for 'nextafter' is not implemented"));
+    }
+
+    [Test]
+    public void AFailedBackwardPassIsAnExceptionWithACause()
+    {
+        var (q, k, v) = (Leaf(Shape), Leaf(Shape), Leaf(Shape));
+        var q2 = q * 1;
+        var loss = chunk_retention(q2, k, v).o.sum();
+        loss.backward(retain_graph: true);
+        // The second pass needs q again, which is not what it was.
+        q2.add_(1);
+        Assert.That(() => loss.backward(), Throws.Exception.With.Message.Contains("invalid gradient"));
+        Assert.That(TorchBackward.LastError!.Message, Does.Contain("inplace"));
+    }
+
+    [Test]
+    public void SeveralThreadsCanWorkAtOnce()
+    {
+        var inputs = Enumerable.Range(0, 4).Select(_ => new[] { Leaf(Shape), Leaf(Shape), Leaf(Shape) }).ToArray();
+        var alone = inputs.Select(Gradient).ToArray();
+        var together = new Tensor[inputs.Length];
+        var threads = inputs.Select((input, i) => new Thread(() =>
+        {
+            using var device = TorchDevice.Use(Device);
+            for (var round = 0; round < 3; round++) together[i] = Gradient(input);
+            Leftovers.Dispose();
+        })).ToList();
+        threads.ForEach(t => t.Start());
+        threads.ForEach(t => t.Join());
+        for (var i = 0; i < inputs.Length; i++) AssertClose(together[i], alone[i], 1e-6, $"thread {i}");
+
+        static Tensor Gradient(Tensor[] t) => torch.autograd.grad([chunk_retention(t[0], t[1], t[2]).o.square().sum()], [t[0]])[0];
+    }
+
+    [Test]
+    public void AScopeTakesAllTensorsOfACall()
+    {
+        var (q, k, v) = (Leaf(Shape), Leaf(Shape), Leaf(Shape));
+        Step();
+        Leftovers.Dispose();
+        var before = DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount;
+        for (var i = 0; i < 3; i++) Step();
+        Leftovers.Dispose();
+        Assert.That(DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount, Is.EqualTo(before));
+
+        void Step()
+        {
+            using var scope = torch.NewDisposeScope();
+            var (o, state) = chunk_retention(q, k, v, output_final_state: true);
+            (o.sum() + state!.sum()).backward();
+            foreach (var t in new[] { q, k, v })
+            {
+                t.grad!.Dispose();
+                t.grad = null;
+            }
+        }
+    }
+
+    [Test]
+    public void ATapeIsFreedWithItsBackwardPass()
+    {
+        var (q, k, v) = (Leaf(Shape), Leaf(Shape), Leaf(Shape));
+        var before = Device.Memory.Allocations;
+        var loss = chunk_retention(q, k, v).o.sum();
+        Assert.That(Device.Memory.Allocations, Is.GreaterThan(before));
+        loss.backward();
+        Assert.That(Device.Memory.Allocations, Is.EqualTo(before));
+    }
+}

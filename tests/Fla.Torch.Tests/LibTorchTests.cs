@@ -1,0 +1,51 @@
+using Fla.Vulkan;
+using NUnit.Framework;
+using TorchSharp;
+
+namespace Fla.Torch.Tests;
+
+public sealed class LibTorchTests
+{
+    [Test]
+    public void AdviceNamesThePackageOrTheSystem()
+    {
+        Assert.That(LibTorch.Advice("libLibTorchSharp.so: cannot open shared object file"), Does.Contain("libtorch-cpu-").And.Contain("2.10.0"));
+        Assert.That(LibTorch.Advice("/lib/x86_64-linux-gnu/libstdc++.so.6: version `GLIBCXX_3.4.32' not found (required by libLibTorchSharp.so)"),
+            Does.Contain("Debian 12 is too old").And.Contain("GCC 13"));
+    }
+
+    [Test]
+    public void WithoutItEverythingThatNeedsItIsATypedError()
+    {
+        try
+        {
+            LibTorch.Require();
+        }
+        catch (LibTorchException)
+        {
+            Assert.That(() => new Torch.Modules.GatedMlp(8, 16), Throws.TypeOf<LibTorchException>().And.InstanceOf<FlaException>());
+            return;
+        }
+        Assert.Ignore("libtorch can be loaded here");
+    }
+
+    [Test]
+    public void TheVersionCounterIsPytorchs()
+    {
+        try
+        {
+            LibTorch.Require();
+        }
+        catch (LibTorchException e)
+        {
+            Assert.Ignore(e.Message);
+        }
+        using var x = torch.ones(3);
+        var before = LibTorch.Version(x);
+        using var same = x.add_(1);
+        Assert.That((before, LibTorch.Version(x)), Is.EqualTo((0L, 1L)));
+        using var mode = torch.inference_mode();
+        using var inference = torch.ones(3);
+        Assert.That(LibTorch.Version(inference), Is.EqualTo(-1));
+    }
+}
