@@ -94,17 +94,21 @@ internal sealed class BackwardRun : IDisposable
         else leaf.Grad = Exclusive(gradient).Own();
     }
 
-    /// <summary>The sum of two gradients, in the wider of their types.</summary>
+    /// <summary>The sum of two gradients, in the wider of their types; in the place of the first where nobody else sees it.</summary>
     private static Tensor Sum(Tensor a, Tensor b)
     {
-        using (a)
-        using (b)
+        using var added = b;
+        var type = a.DType == b.DType ? a.DType : DType.Float32;
+        if (a.DType == type && !a.Storage.IsShared)
         {
-            var sum = Tensor.EmptyLike(a, a.DType == b.DType ? a.DType : DType.Float32);
-            sum.CopyFrom(a);
-            sum.Accumulate(b);
-            return sum.Own();
+            a.Accumulate(b);
+            return a;
         }
+        using var first = a;
+        var sum = Tensor.EmptyLike(a, type);
+        sum.CopyFrom(a);
+        sum.Accumulate(b);
+        return sum.Own();
     }
 
     /// <summary>A leaf's gradient is added to in place later, so it may share its memory with no one.</summary>
