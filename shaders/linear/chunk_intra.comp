@@ -1,7 +1,8 @@
 // AINTRA: products of tokens within a chunk, A_rs = scale sum over d of a_rd b_sd e^{G_rd - G_sd} for s <= r.
 // e^{-G_s} alone would overflow, so pairs are taken level by level: for W = C/2, C/4 .. 1, rows r in the upper and s in the lower half of a block
-// of 2W tokens. With the reference rho at the upper half's first token both G_r - rho and rho - G_s are at most 0, and as a token is
+// of 2W tokens. With rho = G of the token before the upper half both G_r - rho and rho - G_s are at most 0, and as a token is
 // either a row or a column of its level, one tile X (a_r e^{G_r - rho} or b_s e^{rho - G_s}) gives the level as X X^T. The diagonal is a . b.
+// EXCLUSIVE: a_r is gated by G_{r-1} instead, and A is meant for s < r.
 // Without GATED: A = scale a b^T, the same triangle.
 // a, b [tokens, H, K]; gate: G, cumulative log decay in the chunk, fp32 [tokens, H, K]; A fp32 [tokens, H, C], written for s <= r.
 // One workgroup a chunk (x) and head (y).
@@ -23,6 +24,7 @@ layout(local_size_x_id = 0) in;
 layout(constant_id = 8) const bool ALIGNED = true;         // widths are multiples of 8, and tensors of 16 bytes
 layout(constant_id = 9) const uint SLICE = 32;             // chunk_tiles.glsl
 layout(constant_id = 10) const bool GATED = true;
+layout(constant_id = 11) const bool EXCLUSIVE = false;
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
@@ -57,7 +59,7 @@ void main() {
             if (GATED) {
                 TILE_STAGE(x, 64, SLICE, r, c, (levelReference(r, width) < count && r < count
                     ? widen(isUpper(r, width) ? rowQuad(rowsA, r, k0 + c, K, H * K, count) : rowQuad(rowsB, r, k0 + c, K, H * K, count))
-                        * levelFactor(gates, r, k0 + c, width, K, H * K, count)
+                        * levelFactor(gates, r, k0 + c, width, K, H * K, count, EXCLUSIVE)
                     : vec4(0)))
             } else {
                 TILE_ROWS(x, 64, SLICE, rowsA, 0, k0, K, H * K, count)

@@ -1,6 +1,7 @@
 // AINTRA backward: dq_r = sum over s <= r of dA_rs e^{G_r - G_s} k_s and dk_s = sum over r >= s of dA_rs e^{G_r - G_s} q_r, channel by channel.
 // Level by level as chunk_intra.comp: with f the level's factors and X its tile (f q for rows, f k for columns), f_i (W X)_i is dq of rows and
 // dk of columns at once, W_rs = W_sr = dA_rs for the level's pairs. The diagonal adds dA_rr k_r and dA_rr q_r.
+// EXCLUSIVE: rows are gated by G_{r-1}, and there is no diagonal. ADD: dq and dk are added to.
 // q, k [tokens, H, K]; gate: G fp32 [tokens, H, K]; dA fp32 [tokens, H, C]; dq, dk fp32 [tokens, H, K].
 // One workgroup a chunk and tile of 64 channels (x) and head (y).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
@@ -20,6 +21,8 @@ layout(push_constant, scalar) uniform Args {
 layout(local_size_x_id = 0) in;
 layout(constant_id = 8) const bool ALIGNED = true;         // widths are multiples of 8, and tensors of 16 bytes
 layout(constant_id = 9) const uint SLICE = 32;             // chunk_tiles.glsl
+layout(constant_id = 10) const bool EXCLUSIVE = false;
+layout(constant_id = 11) const bool ADD = false;
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
@@ -43,7 +46,8 @@ vec4 levelWeights(F32Buf dA, uint r, uint c, uint width, uint count) {
 
 void storeGradient(F32Buf d, TBuf other, F32Buf dA, uint r, uint c, vec4 x, uint count) {
     if (r >= count) return;
-    x += dA.v[r * (H * args.C + 1)] * widen(rowQuad(other, r, k0 + c, K, H * K, count));
+    if (!EXCLUSIVE) x += dA.v[r * (H * args.C + 1)] * widen(rowQuad(other, r, k0 + c, K, H * K, count));
+    if (ADD) x += rowQuadF(d, r, k0 + c, K, H * K, count);
     storeTail4F(d, r * H * K + k0 + c, int(K) - int(k0 + c), x);
 }
 
@@ -72,13 +76,13 @@ void main() {
         [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
             TILE_STAGE(x, SLICE, 64, i, c, (s0 + i < count && levelReference(s0 + i, width) < count
                 ? widen(isUpper(s0 + i, width) ? rowQuad(rowsQ, s0 + i, k0 + c, K, H * K, count) : rowQuad(rowsK, s0 + i, k0 + c, K, H * K, count))
-                    * levelFactor(gates, s0 + i, k0 + c, width, K, H * K, count)
+                    * levelFactor(gates, s0 + i, k0 + c, width, K, H * K, count, EXCLUSIVE)
                 : vec4(0)))
             barrier();
             mma(y, Tile(W.at + s0 / 4, W.stride, false), x, SLICE);
             barrier();
         }
-        ACC_MAP(y, r, c, v, (r < count && levelReference(r, width) < count ? v * levelFactor(gates, r, k0 + c, width, K, H * K, count) : vec4(0)))
+        ACC_MAP(y, r, c, v, (r < count && levelReference(r, width) < count ? v * levelFactor(gates, r, k0 + c, width, K, H * K, count, EXCLUSIVE) : vec4(0)))
         Acc rows;
         accZero(rows);
         accAdd(rows, y);

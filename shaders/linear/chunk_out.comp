@@ -6,9 +6,11 @@
 //   o: a, b, c = q, k, v, S = h        dq: do, v, k, S = h^T        dv: k, q, do, S = D        dk: v, do, q, S = D^T (STATE_T)
 //   With e given, dots[tile, token, head] = sum over the tile of e_i out_i (for the gradient of the gate).
 // MODE 1 (vector gate on a's channels): f_i scales a_i before the product, A is given; REVERSE reads its transpose.   o: a = q; dv: a = k
+//   With b and gamma given, which are like c and A here, their product is added too.
 // MODE 2 (vector gate on the output's channels): out fp32 += f_i inter (a_i S), no A.                               dq: a = do; dk: a = v
 // a, b [tokens, H, P]; c, out, e [tokens, H, Q]; states [chunks, H, P, Q] (STATE_T: [chunks, H, Q, P]); A fp32 [tokens, H, C];
 // gate: cumulative log decay in the chunk, fp32 [tokens, H] or [tokens, H, P] or [tokens, H, Q] by mode, or null.
+// NO_STATE leaves the first term out.
 // One workgroup a chunk and TILES tiles of 64 columns (x) and head (y).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
 // @exclude T=f32 MM=coopmat
@@ -44,10 +46,10 @@ layout(constant_id = 12) const uint TILES = 1;             // tiles of 64 column
 #include "linear/chunk_tiles.glsl"
 #include "linear/chunk_rows.glsl"
 
-const uint STATES_F32 = 4;
+const uint STATES_F32 = 4, NO_STATE = 8;
 
 uint P = args.P, Q = args.Q, H = args.H, head = gl_WorkGroupID.y;
-const bool reverse = (FLAGS & REVERSE) != 0, stateT = (FLAGS & STATE_T) != 0;
+const bool reverse = (FLAGS & REVERSE) != 0, stateT = (FLAGS & STATE_T) != 0, hasState = (FLAGS & NO_STATE) == 0;
 uint q0;
 
 Tile stateTile(uint t) { return Tile((2 + t) * OPERAND, stateT ? tileStride(SLICE) : tileStride(64), stateT); }
@@ -100,7 +102,7 @@ void main() {
     Acc acc[TILES], scores;
     [[unroll]] for (uint t = 0; t < TILES; t++) accZero(acc[t]);
     accZero(scores);
-    [[dont_unroll]] for (uint p0 = 0; p0 < P; p0 += SLICE) {
+    [[dont_unroll]] for (uint p0 = 0; p0 < P && (hasState || MODE == 0); p0 += SLICE) {
         if (MODE == 1) {
             F32Buf gates = atF(args.gate, token * P);
             TILE_STAGE(a, 64, SLICE, r, c, (r < count ? widen(rowQuad(rowsA, r, p0 + c, P, H * P, count)) * vectorFactor(gates, r, p0 + c, P, count) : vec4(0)))
@@ -111,9 +113,13 @@ void main() {
             TBuf rowsB = atT(args.b, token * P);
             TILE_ROWS(b, 64, SLICE, rowsB, 0, p0, P, H * P, count)
         }
-        [[unroll]] for (uint t = 0; t < TILES; t++) stageState(stateTile(t), state, p0, q0 + 64 * t);
+        if (hasState) {
+            [[unroll]] for (uint t = 0; t < TILES; t++) stageState(stateTile(t), state, p0, q0 + 64 * t);
+        }
         barrier();
-        [[unroll]] for (uint t = 0; t < TILES; t++) mma(acc[t], a, stateTile(t), SLICE);
+        if (hasState) {
+            [[unroll]] for (uint t = 0; t < TILES; t++) mma(acc[t], a, stateTile(t), SLICE);
+        }
         if (MODE == 0) mma(scores, a, T(b), SLICE);
         barrier();
     }
@@ -136,18 +142,23 @@ void main() {
         ACC_PUT(scores, A, r, c, x, maskedScores(r, c, x, count, reverse, args.intra))
     } else {
         [[unroll]] for (uint t = 0; t < TILES; t++) accScale(acc[t], args.inter);
-        F32Buf rows = atF(args.A, token * args.C);
-        TILE_STAGE(A, 64, 64, r, c, (r < count && c < args.C
-            ? mix(vec4(0), load4F(rows, r * H * args.C + c), lessThanEqual(uvec4(c) + uvec4(0, 1, 2, 3), uvec4(r)))
-            : vec4(0)))
     }
-    TBuf rowsC = atT(args.c, token * Q);
-    [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
-        [[unroll]] for (uint t = 0; t < TILES; t++) TILE_ROWS(valueTile(t), SLICE, 64, rowsC, s0, q0 + 64 * t, Q, H * Q, count)
-        barrier();
-        Tile columns = Tile(A.at + (A.transposed ? s0 * A.stride : s0 / 4), A.stride, A.transposed);
-        [[unroll]] for (uint t = 0; t < TILES; t++) mma(acc[t], columns, valueTile(t), SLICE);
-        barrier();
+    uint products = MODE == 1 && !isNull(args.gamma) ? 2 : 1;
+    [[dont_unroll]] for (uint product = 0; product < products; product++) {
+        TBuf rowsC = atT(product == 0 ? args.c : args.b, token * Q);
+        if (MODE == 1) {
+            F32Buf rows = atF(product == 0 ? args.A : args.gamma, token * args.C);
+            TILE_STAGE(A, 64, 64, r, c, (r < count && c < args.C
+                ? mix(vec4(0), load4F(rows, r * H * args.C + c), lessThanEqual(uvec4(c) + uvec4(0, 1, 2, 3), uvec4(r)))
+                : vec4(0)))
+        }
+        [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
+            [[unroll]] for (uint t = 0; t < TILES; t++) TILE_ROWS(valueTile(t), SLICE, 64, rowsC, s0, q0 + 64 * t, Q, H * Q, count)
+            barrier();
+            Tile columns = Tile(A.at + (A.transposed ? s0 * A.stride : s0 / 4), A.stride, A.transposed);
+            [[unroll]] for (uint t = 0; t < TILES; t++) mma(acc[t], columns, valueTile(t), SLICE);
+            barrier();
+        }
     }
 
     TBuf o = atT(TBuf(uint64_t(args.o)), token * Q);

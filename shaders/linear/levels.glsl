@@ -5,8 +5,10 @@ bool isLevelPair(uint r, uint s, uint width) { return r / (2 * width) == s / (2 
 // First token of the upper half of the block that r lies in.
 uint levelReference(uint r, uint width) { return (r & ~(2 * width - 1)) | width; }
 
-// e^{G_r - rho} for a row, e^{rho - G_r} for a column, rho = G at the reference: never above 1 for decays.
-vec4 levelFactor(F32Buf gates, uint r, uint c, uint width, uint channels, uint stride, uint count) {
-    vec4 difference = rowQuadF(gates, r, c, channels, stride, count) - rowQuadF(gates, levelReference(r, width), c, channels, stride, count);
+// e^{G_r - rho} for a row (an exclusive one: e^{G_{r-1} - rho}), e^{rho - G_r} for a column, rho = G of the token before the upper half: never above 1
+// for decays.
+vec4 levelFactor(F32Buf gates, uint r, uint c, uint width, uint channels, uint stride, uint count, bool exclusive) {
+    uint at = exclusive && isUpper(r, width) ? r - 1 : r;
+    vec4 difference = rowQuadF(gates, at, c, channels, stride, count) - rowQuadF(gates, levelReference(r, width) - 1, c, channels, stride, count);
     return exp(isUpper(r, width) ? difference : -difference);
 }

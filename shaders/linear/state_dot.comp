@@ -1,14 +1,15 @@
 // Gradient of the gates through the state's decay: y[chunk, head, i] = sum over j of h'[i, j] D[i, j], where D is the gradient of the state leaving the
 // chunk and h' that state: the one entering the next chunk, or the final one.
-// states, gradients fp32 [chunks, H, rows, width]; final fp32 [N, H, rows, width].
+// states, gradients [chunks, H, rows, width]; final fp32 [N, H, rows, width].
 // One workgroup has 8 rows, 32 threads each.
+// @variants T=f32|f16|bf16
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common/dtype.glsl"
 #include "linear/sequences.glsl"
 
 layout(push_constant, scalar) uniform Args {
-    F32Buf states; F32Buf gradients; F32Buf final; F32Buf y; I32Buf packed;
+    TBuf states; TBuf gradients; F32Buf final; F32Buf y; I32Buf packed;
     uint N; uint T; uint C; uint H; uint rows; uint width; uint results;
 } args;
 
@@ -28,9 +29,13 @@ void main() {
         if (chunk.sequence >= 0) {
             Span sequence = sequenceSpan(args.packed, uint(chunk.sequence), args.T);
             bool isLast = (chunk.index + 1) * args.C >= sequence.count;
-            F32Buf h = isLast ? atF(args.final, (uint64_t(chunk.sequence) * args.H + head) * size) : atF(args.states, (uint64_t(index + 1) * args.H + head) * size);
-            F32Buf d = atF(args.gradients, (uint64_t(index) * args.H + head) * size + uint64_t(row) * args.width);
-            for (uint j = lane; j < args.width; j += 32) sum += h.v[row * args.width + j] * d.v[j];
+            TBuf h = atT(args.states, (uint64_t(isLast ? index : index + 1) * args.H + head) * size);
+            F32Buf end = atF(args.final, (uint64_t(chunk.sequence) * args.H + head) * size);
+            TBuf d = atT(args.gradients, (uint64_t(index) * args.H + head) * size + uint64_t(row) * args.width);
+            for (uint j = lane; j < args.width; j += 32) {
+                uint i = row * args.width + j;
+                sum += (isLast ? end.v[i] : loadT(h, i)) * loadT(d, j);
+            }
         }
     }
     part[slot][lane] = sum;

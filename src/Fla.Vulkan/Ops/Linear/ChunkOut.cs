@@ -25,6 +25,7 @@ internal static class ChunkOut
         Reverse = 1,
         StateTransposed = 2,
         StatesFloat32 = 4,
+        NoState = 8,
     }
 
     /// <summary>Decay of heads: out_i = inter f_i (a_i S) + Σ_j intra (a_i·b_j) e^{-|G_i − G_j|} c_j.</summary>
@@ -34,44 +35,49 @@ internal static class ChunkOut
     /// <param name="b">What is compared with a.</param>
     /// <param name="c">What is read.</param>
     /// <param name="gate">Decays.</param>
-    /// <param name="states">State at each chunk.</param>
+    /// <param name="states">State at each chunk; null for none.</param>
     /// <param name="read">Direction and layout of the states.</param>
     /// <param name="inter">Factor of what the state gives.</param>
     /// <param name="intra">Factor of what the chunk's tokens give.</param>
     /// <param name="e">Where dots are wanted: the tensor that the output's rows are multiplied with.</param>
     /// <param name="dots">fp32 [tiles,B,T,H]: e·out over each tile of 64 channels.</param>
     /// <returns>The output in a's type.</returns>
-    public static Tensor HeadGated(LinearShape shape, int chunk, Tensor a, Tensor b, Tensor c, in ChunkGate gate, Tensor states, Read read, float inter, float intra,
+    public static Tensor HeadGated(LinearShape shape, int chunk, Tensor a, Tensor b, Tensor c, in ChunkGate gate, Tensor? states, Read read, float inter, float intra,
         Tensor? e = null, Tensor? dots = null)
     {
         var o = Tensor.EmptyLike(c);
-        Launch(shape, chunk, Mode.HeadGate, a, b, c, gate.Cumulative, gate.Decay, states, null, e, dots, o, read, inter, intra);
+        Launch(shape, chunk, Mode.HeadGate, a, b, c, gate.Cumulative, gate.Decay.Gamma, gate.Decay.Kind, states, null, e, dots, o, read, inter, intra);
         return o;
     }
 
-    /// <summary>Decay of a's channels, with the products within the chunk given: out_i = inter (f_i ⊙ a_i) S + Σ_j A_ij c_j; in reverse A_ji.</summary>
-    public static Tensor GatedRows(LinearShape shape, int chunk, Tensor a, Tensor c, Tensor gate, Tensor states, Tensor scores, Read read, float inter)
+    /// <summary>
+    /// Decay of a's channels, with the products within the chunk given: out_i = inter (f_i ⊙ a_i) S + Σ_j A_ij c_j; in reverse A_ji. The first term is left
+    /// out without states; with <paramref name="c2"/> and <paramref name="scores2"/> another like the second is added.
+    /// </summary>
+    public static Tensor GatedRows(LinearShape shape, int chunk, Tensor a, Tensor c, Tensor gate, Tensor? states, Tensor scores, Read read, float inter,
+        Tensor? c2 = null, Tensor? scores2 = null)
     {
         var o = Tensor.EmptyLike(c);
-        Launch(shape, chunk, Mode.GatedRows, a, null, c, gate, default, states, scores, null, null, o, read, inter, 1);
+        Launch(shape, chunk, Mode.GatedRows, a, c2, c, gate, scores2, 0, states, scores, null, null, o, read, inter, 1);
         return o;
     }
 
     /// <summary>Decay of the output's channels: out_i += inter f_i ⊙ (a_i S), in fp32.</summary>
     public static void AddGatedColumns(LinearShape shape, int chunk, Tensor a, Tensor gate, Tensor states, Tensor o, Read read, float inter) =>
-        Launch(shape, chunk, Mode.GatedColumns, a, null, null, gate, default, states, null, null, null, o, read, inter, 1);
+        Launch(shape, chunk, Mode.GatedColumns, a, null, null, gate, null, 0, states, null, null, null, o, read, inter, 1);
 
-    private static void Launch(LinearShape shape, int chunk, Mode mode, Tensor a, Tensor? b, Tensor? c, Tensor? gate, HeadDecay decay, Tensor states, Tensor? scores,
-        Tensor? e, Tensor? dots, Tensor o, Read read, float inter, float intra)
+    private static void Launch(LinearShape shape, int chunk, Mode mode, Tensor a, Tensor? b, Tensor? c, Tensor? gate, Tensor? gamma, float decayKind, Tensor? states,
+        Tensor? scores, Tensor? e, Tensor? dots, Tensor o, Read read, float inter, float intra)
     {
-        if (states.DType == DType.Float32) read |= Read.StatesFloat32;
+        if (states is null) read |= Read.NoState;
+        else if (states.DType == DType.Float32) read |= Read.StatesFloat32;
         var device = a.Device;
         var tiles = ChunkTiles.IsRoomy(device, a.DType) && shape.V > ChunkTiles.Size ? 2u : 1;
         var groups = shape.Chunks(chunk) * (((long)ChunkTiles.Count(shape.V) + tiles - 1) / tiles);
         Require.That(groups <= device.Limits.WorkgroupsX, $"{shape.T} tokens are too many for one call on {device.Name}");
         Kernel.Launch(device,
-            new(a, b, c, gate, decay.Gamma, states, scores, e, dots, o, shape.Table(chunk),
-                (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, inter, intra, decay.Kind),
+            new(a, b, c, gate, gamma, states, scores, e, dots, o, shape.Table(chunk),
+                (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, inter, intra, decayKind),
             new((uint)groups, (uint)shape.H), ChunkTiles.Variant(device, a.DType),
             ChunkTiles.Spec(device, a.DType, ChunkTiles.Workgroup(device, a.DType), ChunkTiles.AreWhole(shape.K, shape.V, a, b, c, gate, e, o), (uint)mode, (uint)read, tiles));
     }

@@ -59,14 +59,14 @@ internal static class ChunkState
         Tensor.Empty(device, type, shape.Chunks(chunk), shape.H, shape.K, shape.V);
 
     /// <summary>
-    /// Σ of the state leaving each chunk times its gradient, over <paramref name="width"/> elements for each of <paramref name="rows"/>: fp32 [chunks,H,rows].
+    /// Σ of the state leaving each chunk times its gradient (both of one type), over <paramref name="width"/> elements for each of <paramref name="rows"/>: fp32 [chunks,H,rows].
     /// </summary>
     public static Tensor Dot(LinearShape shape, int chunk, Tensor states, Tensor gradients, Tensor final, int rows, int width)
     {
         var y = Tensor.Empty(states.Device, DType.Float32, shape.Chunks(chunk), shape.H, rows);
         DotKernel.Launch(states.Device,
             new(states, gradients, final, y, shape.Table(chunk), (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)rows, (uint)width, (uint)y.Count),
-            Grid.Over(y.Count, 8), null, 256);
+            Grid.Over(y.Count, 8), states.DType.Variant(), 256);
         return y;
     }
 }

@@ -1,0 +1,139 @@
+namespace Fla.Vulkan.Ops;
+
+/// <summary>The delta rule in chunks, with one decay a head, one a key channel, or none: CUM, KKT (AINTRA), TRI, WU, STATE-Δ and OUT.</summary>
+internal static class DeltaChunk
+{
+    private sealed record Saved(LinearShape Shape, int Chunk, bool IsSame, bool ReadsUndecayed, float Scale, bool VFirst);
+
+    /// <summary>
+    /// S̄ = decay(S); ũ = β (v − S'ᵀ a); S ← S̄ + k ũᵀ; o = scale Sᵀ q, where S' is S̄, or with <paramref name="readsUndecayed"/> S. Records its gradients.
+    /// </summary>
+    /// <param name="shape">Sizes.</param>
+    /// <param name="chunk">Tokens of a chunk: 16, 32 or 64.</param>
+    /// <param name="q">Queries [B,T,H,K].</param>
+    /// <param name="k">Keys [B,T,H,K].</param>
+    /// <param name="a">What is erased [B,T,H,K]; may be <paramref name="k"/> itself.</param>
+    /// <param name="v">Values [B,T,H,V].</param>
+    /// <param name="beta">[B,T,H], any float type, or null for 1.</param>
+    /// <param name="g">Log decay [B,T,H] or [B,T,H,K], any float type, or null.</param>
+    /// <param name="readsUndecayed">Whether the correction reads the state before this token's decay.</param>
+    /// <param name="scale">Factor of q.</param>
+    /// <param name="initialState">State before the first token, any float type, or null.</param>
+    /// <param name="outputFinalState">Whether the state after the last token is wanted.</param>
+    /// <param name="vFirst">States are [N,H,V,K].</param>
+    /// <returns>o [B,T,H,V] and the final state, fp32.</returns>
+    public static (Tensor O, Tensor? FinalState) Run(LinearShape shape, int chunk, Tensor q, Tensor k, Tensor a, Tensor v, Tensor? beta, Tensor? g,
+        bool readsUndecayed, float scale, Tensor? initialState, bool outputFinalState, bool vFirst)
+    {
+        using var scope = new TensorScope();
+        initialState = initialState?.To(DType.Float32);
+        beta = beta?.To(DType.Float32);
+        var of = new DeltaOperands(a, k, v, beta, Cumulative(shape, chunk, g), readsUndecayed);
+        var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
+        var channels = of.Gate == DeltaGate.Channels ? of.Cumulative : null;
+        var erased = channels is null ? null : ChunkIntra.Scores(shape, chunk, shape.K, a, k, channels, 1, readsUndecayed);
+        var read = channels is null ? null : ChunkIntra.Scores(shape, chunk, shape.K, q, k, channels, scale);
+        var wy = DeltaChunkWy.Of(shape, chunk, of, erased);
+        var writer = channels is null ? k : DeltaChunkGates.Rows(shape, chunk, channels, k).Writer;
+        var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
+        var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, writer, -1), of.Gate, of.Cumulative, walk, initialState, ht);
+        var o = channels is null
+            ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(of.Cumulative, default), states, ChunkOut.Read.Forward, scale, scale)
+            : ChunkOut.GatedRows(shape, chunk, q, values, channels, states, read!, ChunkOut.Read.Forward, scale);
+        if (Autograd.IsRecording(q, k, a, v, beta, g, initialState))
+        {
+            Autograd.Record("chunk_delta_rule", [q, k, ReferenceEquals(a, k) ? null : a, v, beta, g, initialState], ht is null ? [o] : [o, ht],
+                [q, k, a, v, beta, of.Cumulative, initialState, wy.M, erased, read], channels is null ? HeadsBackward : ChannelsBackward, new Saved(shape, chunk, ReferenceEquals(a, k), readsUndecayed, scale, vFirst));
+        }
+        return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
+    }
+
+    private static Tensor?[] HeadsBackward(BackwardContext ctx, Tensor?[] dy)
+    {
+        Tensor q = ctx.Saved(0)!, k = ctx.Saved(1)!, m = ctx.Saved(7)!;
+        var (shape, chunk, isSame, readsUndecayed, scale, vFirst) = ctx.State<Saved>();
+        var of = new DeltaOperands(ctx.Saved(2)!, k, ctx.Saved(3)!, ctx.Saved(4), ctx.Saved(5), readsUndecayed);
+        var h0 = ctx.Saved(6);
+        var device = q.Device;
+        var dO = dy[0]?.To(q.DType) ?? Tensor.Zeros(device, q.DType, of.V.Shape);
+        var dht = dy.Length > 1 ? dy[1]?.To(DType.Float32) : null;
+        var gate = new ChunkGate(of.Cumulative, default);
+        var needsG = ctx.Needs(5);
+
+        var wy = DeltaChunkWy.Of(shape, chunk, of, null, m);
+        var ht = needsG ? Tensor.Empty(device, DType.Float32, shape.State(false)) : null;
+        var (h, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, k, -1), of.Gate, of.Cumulative, vFirst ? DeltaChunkState.Walk.InitialVFirst : 0, h0, ht);
+        var local = ChunkOut.HeadGated(shape, chunk, k, q, dO, gate, null, ChunkOut.Read.Reverse, 1, scale);
+        var dh0 = ctx.Needs(6) ? Tensor.EmptyLike(h0!) : null;
+        var back = DeltaChunkState.Walk.Reverse | (vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0);
+        var (dh, dValues) = DeltaChunkState.Run(shape, chunk, new(k, local, wy.W, -1, q, dO, scale), of.Gate, of.Cumulative, back, dht, dh0);
+
+        // Sums over channels of q dq and a da, of k dk: for each tile of channels from OUT, and one more from the WY form.
+        var tiles = (int)ChunkTiles.Count(shape.K);
+        Tensor? Sums() => needsG ? Tensor.Empty(device, DType.Float32, tiles + 1, shape.Tokens, shape.H) : null;
+        Tensor? rows = Sums(), columns = Sums();
+        var turned = shape.Transposed;
+        var dq = ChunkOut.HeadGated(turned, chunk, dO, values, k, gate, h, ChunkOut.Read.StateTransposed, scale, scale, needsG ? q : null, rows);
+        var dk = ChunkOut.HeadGated(turned, chunk, values, dO, q, gate, dh, ChunkOut.Read.StateTransposed | ChunkOut.Read.Reverse, 1, scale, needsG ? k : null, columns);
+        var dv = Tensor.EmptyLike(of.V);
+        var da = isSame ? null : Tensor.EmptyLike(of.A);
+        var dBeta = of.Beta is null ? null : Tensor.EmptyLike(of.Beta);
+        DeltaChunkWyBackward.Heads(shape, chunk, of, m, h, dValues, dv, da, dk, dBeta, rows?.Narrow(tiles, 1), columns?.Narrow(tiles, 1));
+
+        Tensor? dg = null;
+        if (needsG)
+        {
+            using var dots = ChunkState.Dot(shape, chunk, h, dh, ht!, shape.K, shape.V);
+            using var last = RowDot.Of(dots, null, shape.Chunks(chunk) * shape.H, shape.K);
+            dg = Tensor.EmptyLike(of.Cumulative!);
+            ChunkCumsum.Chunks(shape, chunk, new(rows!, null, columns, null, tiles + 1), shape.H, dg, ChunkCumsum.Order.Reverse, last);
+        }
+        return [dq, dk, da, dv, dBeta, dg, dh0];
+    }
+
+    private static Tensor?[] ChannelsBackward(BackwardContext ctx, Tensor?[] dy)
+    {
+        Tensor q = ctx.Saved(0)!, k = ctx.Saved(1)!, cumulative = ctx.Saved(5)!, m = ctx.Saved(7)!, erased = ctx.Saved(8)!, read = ctx.Saved(9)!;
+        var (shape, chunk, isSame, readsUndecayed, scale, vFirst) = ctx.State<Saved>();
+        var of = new DeltaOperands(ctx.Saved(2)!, k, ctx.Saved(3)!, ctx.Saved(4), cumulative, readsUndecayed);
+        var h0 = ctx.Saved(6);
+        var device = q.Device;
+        var dO = dy[0]?.To(q.DType) ?? Tensor.Zeros(device, q.DType, of.V.Shape);
+        var dht = dy.Length > 1 ? dy[1]?.To(DType.Float32) : null;
+
+        var wy = DeltaChunkWy.Of(shape, chunk, of, null, m);
+        var (writer, _, reader) = DeltaChunkGates.Rows(shape, chunk, cumulative, k, reader: q);
+        var ht = Tensor.Empty(device, DType.Float32, shape.State(false));
+        var (h, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, writer, -1), of.Gate, cumulative, vFirst ? DeltaChunkState.Walk.InitialVFirst : 0, h0, ht);
+        var local = ChunkOut.GatedRows(shape, chunk, k, dO, cumulative, null, read, ChunkOut.Read.Reverse, 1);
+        var dh0 = ctx.Needs(6) ? Tensor.EmptyLike(h0!) : null;
+        var back = DeltaChunkState.Walk.Reverse | (vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0);
+        var (dh, dValues) = DeltaChunkState.Run(shape, chunk, new(writer, local, wy.W, -1, reader, dO, scale), of.Gate, cumulative, back, dht, dh0);
+
+        Tensor dq = Tensor.EmptyLike(q, DType.Float32), dk = Tensor.EmptyLike(k, DType.Float32), da = Tensor.EmptyLike(of.A, DType.Float32), dv = Tensor.EmptyLike(of.V);
+        var dBeta = of.Beta is null ? null : Tensor.EmptyLike(of.Beta);
+        using (var dRead = ChunkIntra.Scores(shape, chunk, shape.V, dO, values, null, scale)) ChunkIntra.Backward(shape, chunk, q, k, cumulative, dRead, dq, dk);
+        using (var dErased = DeltaChunkWyBackward.Channels(shape, chunk, of, m, h, dValues, erased, dv, da, dBeta))
+        {
+            ChunkIntra.Backward(shape, chunk, of.A, k, cumulative, dErased, da, dk, readsUndecayed, adds: true);
+        }
+        var turned = shape.Transposed;
+        ChunkOut.AddGatedColumns(turned, chunk, dO, cumulative, h, dq, ChunkOut.Read.StateTransposed, scale);
+        ChunkOut.AddGatedColumns(turned, chunk, values, cumulative, dh, dk, ChunkOut.Read.StateTransposed | ChunkOut.Read.Reverse, 1);
+
+        var needsG = ctx.Needs(5);
+        using var last = needsG ? ChunkState.Dot(shape, chunk, h, dh, ht, shape.K, shape.V) : null;
+        var dg = needsG ? Tensor.EmptyLike(cumulative) : null;
+        var d = DeltaChunkGates.Backward(shape, chunk, new(q, dq), new(of.A, da), readsUndecayed, new(k, dk), isSame, null, last, dg);
+        return [d.DQ, d.DK, d.DA, dv, dBeta, dg, dh0];
+    }
+
+    /// <summary>The log decay summed inside each chunk, fp32.</summary>
+    public static Tensor? Cumulative(LinearShape shape, int chunk, Tensor? g)
+    {
+        if (g is null) return null;
+        var cumulative = Tensor.EmptyLike(g, DType.Float32);
+        ChunkCumsum.Chunks(shape, chunk, new(g), g.Rank == 3 ? shape.H : shape.H * shape.K, cumulative);
+        return cumulative;
+    }
+}

@@ -1,0 +1,58 @@
+namespace Fla.Vulkan.Ops;
+
+/// <summary>
+/// STATE-Δ: walks the chunks of every sequence with the memory in registers, corrects the chunk's values by what the memory holds, and stores the memory
+/// at each chunk (shaders/delta/delta_state.comp). Forward it is the state entering a chunk; in reverse the gradient of the state leaving it.
+/// </summary>
+internal static class DeltaChunkState
+{
+    private static readonly Kernel<Args> Kernel = new("delta/delta_state");
+
+    private readonly record struct Args(In X, In Base, In Y, In Z, In W, In Gate, In Initial, Out Final, Out States, Out O, In Packed,
+        uint N, uint T, uint C, uint H, uint K, uint V, float Sign, float Scale);
+
+    [Flags]
+    internal enum Walk : uint
+    {
+        Forward = 0,
+        Reverse = 1,
+        InitialVFirst = 2,
+        FinalVFirst = 4,
+        HasSecond = 8,
+    }
+
+    /// <summary>What the walk multiplies: out = base + f (x S), S ← e^{G_C} S + (f' y)ᵀ out + (f'' z)ᵀ w, with the factors of the walk's direction.</summary>
+    /// <param name="X">Reads the state [B,T,H,K]: W, or keys in reverse.</param>
+    /// <param name="Base">[B,T,H,V]: U, or AᵀdO in reverse.</param>
+    /// <param name="Y">Writes to the state [B,T,H,K]: keys, or W in reverse.</param>
+    /// <param name="Sign">−1 where W is subtracted (delta rule), 1 where it is added.</param>
+    /// <param name="Z">Second writer [B,T,H,K], or null.</param>
+    /// <param name="W">What it writes [B,T,H,V].</param>
+    /// <param name="Scale">Factor of the second writer.</param>
+    internal readonly record struct Operands(Tensor X, Tensor Base, Tensor Y, float Sign, Tensor? Z = null, Tensor? W = null, float Scale = 1);
+
+    /// <summary>Runs the walk.</summary>
+    /// <param name="shape">Sizes.</param>
+    /// <param name="chunk">Tokens of a chunk.</param>
+    /// <param name="of">What is multiplied.</param>
+    /// <param name="gate">Kind of decay.</param>
+    /// <param name="cumulative">Log decay summed inside each chunk.</param>
+    /// <param name="walk">Direction, and layout of <paramref name="initial"/> and <paramref name="final"/>.</param>
+    /// <param name="initial">State before the walk, fp32, or null.</param>
+    /// <param name="final">Where the state after the walk goes, fp32, or null.</param>
+    /// <returns>The state at each chunk [chunks,H,K,V] and out [B,T,H,V], in the storage type.</returns>
+    public static (Tensor States, Tensor O) Run(LinearShape shape, int chunk, in Operands of, DeltaGate gate, Tensor? cumulative, Walk walk, Tensor? initial, Tensor? final)
+    {
+        var device = of.X.Device;
+        var states = ChunkState.Storage(shape, chunk, device, of.X.DType);
+        var o = Tensor.EmptyLike(of.Base);
+        if (of.Z is not null) walk |= Walk.HasSecond;
+        Kernel.Launch(device,
+            new(of.X, of.Base, of.Y, of.Z, of.W, cumulative, initial, final, states, o, shape.Table(chunk),
+                (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, of.Sign, of.Scale),
+            new(ChunkTiles.Count(shape.V), (uint)shape.H, (uint)shape.N), ChunkTiles.Variant(device, of.X.DType),
+            ChunkTiles.Spec(device, of.X.DType, ChunkTiles.Workgroup(device, of.X.DType),
+                ChunkTiles.AreWhole(shape.K, shape.V, of.X, of.Base, of.Y, of.Z, of.W, initial, final), ChunkTiles.Count(shape.K), (uint)gate, (uint)walk));
+        return (states, o);
+    }
+}

@@ -1,0 +1,84 @@
+namespace Fla.Vulkan.Ops;
+
+/// <summary>The generalized delta rule, a decay plus a correction of rank one, in chunks: CUM, AINTRA, TRI, WU, STATE-Δ and OUT-A.</summary>
+internal static class DplrChunk
+{
+    private sealed record Saved(LinearShape Shape, int Chunk, float Scale, bool VFirst);
+
+    /// <summary>S ← diag(e^gk) S + b (Sᵀ a)ᵀ + k vᵀ, where a reads the undecayed S; o = scale Sᵀ q. Records its gradients.</summary>
+    /// <param name="shape">Sizes.</param>
+    /// <param name="chunk">Tokens of a chunk: 16, 32 or 64.</param>
+    /// <param name="q">Queries [B,T,H,K].</param>
+    /// <param name="k">Keys [B,T,H,K].</param>
+    /// <param name="v">Values [B,T,H,V].</param>
+    /// <param name="a">What the correction reads [B,T,H,K].</param>
+    /// <param name="b">Where it is written [B,T,H,K].</param>
+    /// <param name="gk">Log decay [B,T,H,K], any float type, or null for none.</param>
+    /// <param name="scale">Factor of q.</param>
+    /// <param name="initialState">State before the first token, any float type, or null.</param>
+    /// <param name="outputFinalState">Whether the state after the last token is wanted.</param>
+    /// <param name="vFirst">States are [N,H,V,K].</param>
+    /// <returns>o [B,T,H,V] and the final state, fp32.</returns>
+    public static (Tensor O, Tensor? FinalState) Run(LinearShape shape, int chunk, Tensor q, Tensor k, Tensor v, Tensor a, Tensor b, Tensor? gk, float scale,
+        Tensor? initialState, bool outputFinalState, bool vFirst)
+    {
+        using var scope = new TensorScope();
+        initialState = initialState?.To(DType.Float32);
+        var cumulative = DeltaChunk.Cumulative(shape, chunk, gk) ?? Tensor.Zeros(q.Device, DType.Float32, q.Shape);
+        var of = new DeltaOperands(a, k, v, null, cumulative, ReadsUndecayed: true);
+        Tensor ab = ChunkIntra.Scores(shape, chunk, shape.K, a, b, cumulative, 1, isExclusive: true), ak = ChunkIntra.Scores(shape, chunk, shape.K, a, k, cumulative, 1, isExclusive: true);
+        Tensor qk = ChunkIntra.Scores(shape, chunk, shape.K, q, k, cumulative, scale), qb = ChunkIntra.Scores(shape, chunk, shape.K, q, b, cumulative, scale);
+        var wy = DeltaChunkWy.Generalized(shape, chunk, of, ab, ak, Tensor.EmptyLike(ak));
+        var (kg, bg, _) = DeltaChunkGates.Rows(shape, chunk, cumulative, k, b);
+        var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
+        var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
+        var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, bg!, 1, kg, v), of.Gate, cumulative, walk, initialState, ht);
+        var o = ChunkOut.GatedRows(shape, chunk, q, v, cumulative, states, qk, ChunkOut.Read.Forward, scale, values, qb);
+        if (Autograd.IsRecording(q, k, v, a, b, gk, initialState))
+        {
+            Autograd.Record("chunk_dplr_delta_rule", [q, k, v, a, b, gk, initialState], ht is null ? [o] : [o, ht],
+                [q, k, v, a, b, cumulative, initialState, wy.M, ak, qk, qb], Backward, new Saved(shape, chunk, scale, vFirst));
+        }
+        return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
+    }
+
+    private static Tensor?[] Backward(BackwardContext ctx, Tensor?[] dy)
+    {
+        Tensor q = ctx.Saved(0)!, k = ctx.Saved(1)!, v = ctx.Saved(2)!, a = ctx.Saved(3)!, b = ctx.Saved(4)!, cumulative = ctx.Saved(5)!;
+        Tensor m = ctx.Saved(7)!, ak = ctx.Saved(8)!, qk = ctx.Saved(9)!, qb = ctx.Saved(10)!;
+        var h0 = ctx.Saved(6);
+        var (shape, chunk, scale, vFirst) = ctx.State<Saved>();
+        var of = new DeltaOperands(a, k, v, null, cumulative, ReadsUndecayed: true);
+        var device = q.Device;
+        var dO = dy[0]?.To(q.DType) ?? Tensor.Zeros(device, q.DType, v.Shape);
+        var dht = dy.Length > 1 ? dy[1]?.To(DType.Float32) : null;
+
+        var mak = Tensor.EmptyLike(ak);
+        var wy = DeltaChunkWy.Generalized(shape, chunk, of, null, ak, mak, m);
+        var (kg, bg, qg) = DeltaChunkGates.Rows(shape, chunk, cumulative, k, b, q);
+        var ht = Tensor.Empty(device, DType.Float32, shape.State(false));
+        var (h, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, bg!, 1, kg, v), of.Gate, cumulative, vFirst ? DeltaChunkState.Walk.InitialVFirst : 0, h0, ht);
+        var local = ChunkOut.GatedRows(shape, chunk, k, dO, cumulative, null, qb, ChunkOut.Read.Reverse, 1);
+        var dh0 = ctx.Needs(6) ? Tensor.EmptyLike(h0!) : null;
+        var back = DeltaChunkState.Walk.Reverse | (vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0);
+        var (dh, dValues) = DeltaChunkState.Run(shape, chunk, new(bg!, local, wy.W, 1, qg, dO, scale), of.Gate, cumulative, back, dht, dh0);
+        var dv = ChunkOut.GatedRows(shape, chunk, k, dO, cumulative, dh, qk, ChunkOut.Read.Reverse, 1, dValues, mak);
+
+        Tensor dq = Tensor.EmptyLike(q, DType.Float32), dk = Tensor.EmptyLike(k, DType.Float32), da = Tensor.EmptyLike(a, DType.Float32), db = Tensor.ZerosLike(b, DType.Float32);
+        var (dAB, dAK) = DeltaChunkWyBackward.Generalized(shape, chunk, of, m, h, dValues, ak, da);
+        using (var dQK = ChunkIntra.Scores(shape, chunk, shape.V, dO, v, null, scale)) ChunkIntra.Backward(shape, chunk, q, k, cumulative, dQK, dq, dk);
+        using (var dQB = ChunkIntra.Scores(shape, chunk, shape.V, dO, values, null, scale)) ChunkIntra.Backward(shape, chunk, q, b, cumulative, dQB, dq, db, adds: true);
+        ChunkIntra.Backward(shape, chunk, a, k, cumulative, dAK, da, dk, isExclusive: true, adds: true);
+        ChunkIntra.Backward(shape, chunk, a, b, cumulative, dAB, da, db, isExclusive: true, adds: true);
+        var turned = shape.Transposed;
+        ChunkOut.AddGatedColumns(turned, chunk, dO, cumulative, h, dq, ChunkOut.Read.StateTransposed, scale);
+        ChunkOut.AddGatedColumns(turned, chunk, v, cumulative, dh, dk, ChunkOut.Read.StateTransposed | ChunkOut.Read.Reverse, 1);
+        ChunkOut.AddGatedColumns(turned, chunk, values, cumulative, dh, db, ChunkOut.Read.StateTransposed | ChunkOut.Read.Reverse, 1);
+
+        var needsG = ctx.Needs(5);
+        using var last = needsG ? ChunkState.Dot(shape, chunk, h, dh, ht, shape.K, shape.V) : null;
+        var dg = needsG ? Tensor.EmptyLike(cumulative) : null;
+        var d = DeltaChunkGates.Backward(shape, chunk, new(q, dq), new(a, da), true, new(k, dk), false, new(b, db), last, dg);
+        return [d.DQ, d.DK, dv, d.DA, d.DB, dg, dh0];
+    }
+}
