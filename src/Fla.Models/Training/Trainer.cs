@@ -207,6 +207,7 @@ public sealed partial class Trainer : IDisposable
     private void RunPasses(Tensor loss)
     {
         loss.Zero();
+        if (SumsExactly(_model.DType, Options)) foreach (var parameter in _model.Parameters()) parameter.Grad = Tensor.ZerosLike(parameter, DType.Float32);
         foreach (var pass in _passes)
         {
             using var passScope = _model.Device.Scope();
@@ -216,6 +217,9 @@ public sealed partial class Trainer : IDisposable
             loss.Accumulate(Elementwise.Mul(result.Detach(), share));
         }
     }
+
+    /// <summary>Whether the gradients of several passes are added up in f32: half precision would lose the small ones.</summary>
+    internal static bool SumsExactly(DType type, TrainerOptions options) => type != DType.Float32 && options.AccumulationSteps > 1;
 
     private Tensor Forward(TrainingPass pass) =>
         _model.Forward(pass.Tokens, new() { Labels = pass.Labels, CuSeqlens = pass.CuSeqlens, Loss = Options.Loss }).Loss!;

@@ -47,7 +47,7 @@ public sealed record TrainingMemory(long Teacher, long Parameters, long Optimize
             parameters = memory.Used - teacherBytes;
             using var trainer = new Trainer(model, teaching == null ? options : options with { Loss = options.Loss with { Teacher = teaching } });
             optimizer = memory.Used - teacherBytes - parameters;
-            gradients = model.Parameters().Sum(p => p.ByteCount);
+            gradients = Trainer.SumsExactly(dtype, options) ? model.ParameterCount * sizeof(float) : model.Parameters().Sum(p => p.ByteCount);
             work(trainer, memory);
         });
     }

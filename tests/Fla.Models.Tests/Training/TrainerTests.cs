@@ -58,6 +58,20 @@ public sealed class TrainerTests(TestDevice device) : DeviceTests(device)
     }
 
     [Test]
+    public void AccumulatedGradientsOfHalfPrecisionAreNotRounded()
+    {
+        // Eight times an eighth of one gradient: an eighth is exact in bf16, three eighths are not.
+        var norms = new[] { 1, 8 }.Select(passes =>
+        {
+            using var model = Model(DType.BFloat16);
+            using var trainer = new Trainer(model, Options() with { AccumulationSteps = passes });
+            trainer.RunStep([.. Enumerable.Repeat(Batch(1), passes).SelectMany(batch => batch)]);
+            return trainer.Collect()[0].GradNorm;
+        }).ToList();
+        Assert.That(norms[1], Is.EqualTo(norms[0]).Within(1e-6 * norms[0]));
+    }
+
+    [Test]
     public void LearningRateFollowsTheSchedule()
     {
         var results = Train(Options()).Results;

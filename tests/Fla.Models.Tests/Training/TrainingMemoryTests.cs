@@ -17,6 +17,7 @@ public sealed class TrainingMemoryTests(TestDevice device) : DeviceTests(device)
         yield return new TestCaseData(gla, DType.Float32, options, false).SetArgDisplayNames("f32");
         yield return new TestCaseData(gla, DType.BFloat16, options with { BatchSize = 5, UsesGradientCheckpointing = true }, false).SetArgDisplayNames("bf16, checkpointed");
         yield return new TestCaseData(gla, DType.Float16, options with { AccumulationSteps = 2 }, true).SetArgDisplayNames("f16, accumulated, distilled");
+        yield return new TestCaseData(gla, DType.Float32, options with { MaxSequences = 3 }, false).SetArgDisplayNames("packed");
         yield return new TestCaseData(gla, DType.Float32, options with { Loss = new() { IsFused = false }, UseGraph = false }, false).SetArgDisplayNames("plain loss, recorded");
         yield return new TestCaseData(new RetNetConfig { VocabSize = 40, HiddenSize = 64, NumHiddenLayers = 3, NumHeads = 2 }, DType.BFloat16, options with { SequenceLength = 200 }, false)
             .SetArgDisplayNames("retention");
@@ -33,7 +34,12 @@ public sealed class TrainingMemoryTests(TestDevice device) : DeviceTests(device)
         using var teacher = isDistilled ? CausalLM.Create(own, config, seed: 2, type) : null;
         using var model = CausalLM.Create(own, config, dtype: type);
         using var trainer = new Trainer(model, options with { Loss = options.Loss with { Teacher = teacher } });
-        for (var i = 0; i < 2; i++) trainer.RunStep(new int[options.TokensPerStep]);
+        var row = options.BatchSize * options.SequenceLength;
+        for (var i = 0; i < 2; i++)
+        {
+            if (options.MaxSequences == 0) trainer.RunStep(new int[options.TokensPerStep]);
+            else trainer.RunStep([new PackedBatch(new int[row], [0, 50, 120, row])]);
+        }
         trainer.Collect();
         trainer.Evaluate(Enumerable.Repeat<ReadOnlyMemory<int>>(new int[options.SequenceLength], options.BatchSize));
         TestContext.Out.WriteLine($"peak {own.Memory.Peak} measured, {predicted.Peak} predicted; held {own.Memory.PeakHeld} and {predicted.Held}; {predicted}");
