@@ -29,15 +29,22 @@ layout(constant_id = 10) const uint STATES = 1;            // ceil(K / 64)
 layout(constant_id = 11) const uint GATE = 0;
 layout(constant_id = 12) const uint FLAGS = 0;
 
-const uint REVERSE = 1, INITIAL_T = 2, FINAL_T = 4, HAS_Z = 8;
+const uint REVERSE = 1, INITIAL_T = 2, FINAL_T = 4;
+const bool HAS_SECOND = (FLAGS & 8) != 0;                  // z and w are given
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
-// Either SLICE columns of x and SLICE rows of S; or out (w) and SLICE rows of y (z).
-#define QUADS_READ (tileQuads(64, SLICE) + tileQuads(SLICE, 64))
-#define QUADS_WRITE (tileQuads(64, 64) + tileQuads(SLICE, 64))
+// Cooperative matrices take a tile in one slice.
+#ifdef MM_coopmat
+#define ROWS 64
+#else
+#define ROWS SLICE
+#endif
+// Either ROWS columns of x and ROWS rows of S; or out (w) and ROWS rows of y (z).
+#define QUADS_READ (tileQuads(64, ROWS) + tileQuads(ROWS, 64))
+#define QUADS_WRITE (tileQuads(64, 64) + tileQuads(ROWS, 64))
 #define TILE_QUADS (QUADS_READ > QUADS_WRITE ? QUADS_READ : QUADS_WRITE)
-#define TILE_VECTOR 512
+#define TILE_VECTOR (256 + 64 * STATES)
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 #include "delta/gates.glsl"
@@ -59,38 +66,105 @@ void storeState(uint64_t at, uint k, uint v, vec4 s) {
     else [[unroll]] for (uint e = 0; e < 4; e++) if (v + e < V) atF(args.final, at).v[(v + e) * K + k] = s[e];
 }
 
+struct Step { uint index; uint count; uint64_t token; };
+
+Step stepAt(Span sequence, uint chunks, uint i) {
+    uint index = reverse ? chunks - 1 - i : i;
+    return Step(index, min(args.C, sequence.count - index * args.C), uint64_t(sequence.first + index * args.C) * H + head);
+}
+
+// What an invocation holds of the next chunk, read while the products of the one before run: with heads G of token `lane`, with channels the decays of its
+// rows of the state.
+const uint DECAYS = (64 * STATES + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
+#define FETCH_GATES(step) { \
+    if (GATE == HEADS) nextGate = atF(args.gate, step.token).v[min(lane % 64, step.count - 1) * H]; \
+    if (GATE == CHANNELS) { \
+        [[unroll]] for (uint d = 0; d < DECAYS; d++) { \
+            nextDecay[d] = atF(args.gate, step.token * K).v[(step.count - 1) * H * K + min(lane + d * gl_WorkGroupSize.x, K - 1)]; \
+        } \
+    } }
+
+// Cooperative matrices: and its octs of each tile, which all lie in one column of octs.
+#ifdef MM_coopmat
+const uint OCTS = 512 / gl_WorkGroupSize.x;
+#define OCT_ROW(j) (lane / 8 + (j) * (gl_WorkGroupSize.x / 8))
+#define FETCH(octs, n, p, c0, width, step) { \
+    [[unroll]] for (uint j = 0; j < OCTS; j++) { \
+        uint c = (c0) + lane % 8 * 8; \
+        octs[(n) * OCTS + j] = loadOct(p, OCT_ROW(j) * H * (width) + c, OCT_ROW(j) < step.count ? int(width) - int(c) : 0); \
+    } }
+#define FETCH_KEYS(octs, p, step) { \
+    TBuf rows = atT(p, step.token * K); \
+    [[unroll]] for (uint t = 0; t < STATES; t++) FETCH(octs, t, rows, t * 64, K, step) }
+#define FETCH_VALUES(octs, p, step) FETCH(octs, 0, atT(p, step.token * V), v0, V, step)
+#define DEPOSIT(tile, octs, n, oct) { \
+    [[unroll]] for (uint j = 0; j < OCTS; j++) { \
+        uint r = OCT_ROW(j); uvec4 it = octs[(n) * OCTS + j]; \
+        tilePool[(tile.at + r * tile.stride) / 2 + lane % 8] = oct; \
+    } }
+#define STAGE_X(t, p) DEPOSIT(x, nextX, t, it)
+#define STAGE_Y(t, s0) DEPOSIT(keys, nextY, t, tileScaled(it, tileVector[128 + r]))
+#define STAGE_Z(t, s0) DEPOSIT(keys, nextZ, t, tileScaled(it, tileVector[192 + r]))
+#define STAGE_W DEPOSIT(values, nextW, 0, it)
+#define STAGE_BASE { DEPOSIT(values, nextBase, 0, it) barrier(); }
+#define BASE(r, c) tileGet(values, r, c)
+#else
+#define FETCH_KEYS(octs, p, step)
+#define FETCH_VALUES(octs, p, step)
+#define STAGE_X(t, p) TILE_ROWS(x, 64, ROWS, atT(args.x, step.token * K), 0, (t) * 64 + (p), K, H * K, step.count)
+#define STAGE_Y(t, s0) TILE_SCALED_ROWS(keys, ROWS, 64, atT(args.y, step.token * K), s0, (t) * 64, K, H * K, step.count, r, tileVector[128 + (s0) + r])
+#define STAGE_Z(t, s0) TILE_SCALED_ROWS(keys, ROWS, 64, atT(args.z, step.token * K), s0, (t) * 64, K, H * K, step.count, r, tileVector[192 + (s0) + r])
+#define STAGE_W TILE_ROWS(values, 64, 64, atT(args.w, step.token * V), 0, v0, V, H * V, step.count)
+#define STAGE_BASE
+#define BASE(r, c) widen(rowQuad(atT(args.base, step.token * V), r, v0 + c, V, H * V, step.count))
+#endif
+
 void main() {
     uint n = gl_WorkGroupID.z, lane = gl_LocalInvocationIndex;
     Span sequence = sequenceSpan(args.packed, n, args.T);
     uint chunks = (sequence.count + args.C - 1) / args.C;
     uint first = firstChunk(args.packed, args.N, n, args.T, args.C);
     uint64_t corner = (uint64_t(n) * H + head) * K * V;
-    Tile x = Tile(0, tileStride(SLICE), false), part = Tile(tileQuads(64, SLICE), tileStride(64), false);
+    Tile x = Tile(0, tileStride(ROWS), false), part = Tile(tileQuads(64, ROWS), tileStride(64), false);
     Tile values = Tile(0, tileStride(64), false), keys = Tile(tileQuads(64, 64), tileStride(64), false);
+    float nextGate, nextDecay[DECAYS];
+#ifdef MM_coopmat
+    uvec4 nextX[STATES * OCTS]; uvec4 nextY[STATES * OCTS]; uvec4 nextZ[STATES * OCTS]; uvec4 nextBase[OCTS]; uvec4 nextW[OCTS];
+#endif
 
     Acc S[STATES];
     [[unroll]] for (uint t = 0; t < STATES; t++) {
         accZero(S[t]);
         if (!isNull(args.initial)) ACC_SET(S[t], r, c, loadState(corner, t * 64 + r, v0 + c))
     }
-
+    if (chunks > 0) {
+        Step begin = stepAt(sequence, chunks, 0);
+        FETCH_GATES(begin)
+        FETCH_KEYS(nextX, args.x, begin)
+        FETCH_VALUES(nextBase, args.base, begin)
+        FETCH_KEYS(nextY, args.y, begin)
+        if (HAS_SECOND) {
+            FETCH_KEYS(nextZ, args.z, begin)
+            FETCH_VALUES(nextW, args.w, begin)
+        }
+    }
     [[dont_unroll]] for (uint i = 0; i < chunks; i++) {
-        uint index = reverse ? chunks - 1 - i : i;
-        uint start = sequence.first + index * args.C, count = min(args.C, sequence.count - index * args.C);
-        uint64_t token = uint64_t(start) * H + head;
+        Step step = stepAt(sequence, chunks, i), next = stepAt(sequence, chunks, min(i + 1, chunks - 1));
 
         // tileVector: G of the tokens (heads), factors of rows of x S, y and z; from 256 on decays of the state's rows (channels).
         if (lane < 64) {
-            if (GATE == HEADS) tileVector[lane] = atF(args.gate, token).v[min(lane, count - 1) * H];
+            if (GATE == HEADS) tileVector[lane] = nextGate;
             tileVector[64 + lane] = reverse ? 1.0 : args.sign;
             tileVector[128 + lane] = reverse ? args.sign : 1.0;
             tileVector[192 + lane] = args.scale;
         }
         if (GATE == CHANNELS) {
-            for (uint c = lane; c < 64 * STATES; c += gl_WorkGroupSize.x) {
-                tileVector[256 + c] = exp(atF(args.gate, token * K).v[(count - 1) * H * K + min(c, K - 1)]);
+            [[unroll]] for (uint d = 0; d < DECAYS; d++) {
+                uint c = lane + d * gl_WorkGroupSize.x;
+                if (c < 64 * STATES) tileVector[256 + c] = exp(nextDecay[d]);
             }
         }
+        FETCH_GATES(next)
         barrier();
         if (GATE == HEADS && lane < 64) {
             float g = tileVector[lane], last = tileVector[63];
@@ -100,51 +174,58 @@ void main() {
             } else tileVector[128 + lane] = exp(last - g);
         }
 
-        TBuf rowsX = atT(args.x, token * K), rowsY = atT(args.y, token * K);
-        TBuf states = atT(args.states, (uint64_t(first + index) * H + head) * K * V);
+        TBuf states = atT(args.states, (uint64_t(first + step.index) * H + head) * K * V);
         Acc acc;
         accZero(acc);
         [[unroll]] for (uint t = 0; t < STATES; t++) {
-            [[dont_unroll]] for (uint p = 0; p < 64; p += SLICE) {
-                uint k0 = t * 64 + p;
-                TILE_ROWS(x, 64, SLICE, rowsX, 0, k0, K, H * K, count)
-                ACC_EACH(S[t], r, c, s, if (r / SLICE == p / SLICE) tilePut(part, r % SLICE, c, s);)
+            [[dont_unroll]] for (uint p = 0; p < 64; p += ROWS) {
+                STAGE_X(t, p)
+                if (ROWS == 64) {
+                    ACC_PUT(S[t], part, r, c, s, s)
+                } else {
+                    ACC_EACH(S[t], r, c, s, if (r / ROWS == p / ROWS) tilePut(part, r % ROWS, c, s);)
+                }
                 barrier();
-                TILE_SAVE(part, SLICE, 64, states, r, c, (k0 + r) * V + v0 + c, (k0 + r < K ? int(V) - int(v0 + c) : 0))
-                mma(acc, x, part, SLICE);
+                uint k0 = t * 64 + p;
+                TILE_SAVE(part, ROWS, 64, states, r, c, (k0 + r) * V + v0 + c, (k0 + r < K ? int(V) - int(v0 + c) : 0))
+                mma(acc, x, part, ROWS);
                 barrier();
             }
         }
-        TBuf base = atT(args.base, token * V), o = atT(args.o, token * V);
-        ACC_PUT(acc, values, r, c, s, widen(rowQuad(base, r, v0 + c, V, H * V, count)) + tileVector[64 + r] * s)
+        FETCH_KEYS(nextX, args.x, next)
+        STAGE_BASE
+        FETCH_VALUES(nextBase, args.base, next)
+        ACC_PUT(acc, values, r, c, s, BASE(r, c) + tileVector[64 + r] * s)
         [[unroll]] for (uint t = 0; t < STATES; t++) {
             if (GATE == CHANNELS) {
                 accScaleRows(S[t], 256 + 64 * t);
             } else if (GATE == HEADS) {
                 accScale(S[t], exp(tileVector[63]));
             }
-            [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += SLICE) {
-                TILE_SCALED_ROWS(keys, SLICE, 64, rowsY, s0, t * 64, K, H * K, count, r, tileVector[128 + s0 + r])
+            [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += ROWS) {
+                STAGE_Y(t, s0)
                 barrier();
-                mma(S[t], T(keys), Tile(values.at + s0 * values.stride, values.stride, false), SLICE);
+                mma(S[t], T(keys), Tile(values.at + s0 * values.stride, values.stride, false), ROWS);
                 barrier();
             }
         }
-        TILE_SAVE(values, 64, 64, o, r, c, r * H * V + v0 + c, (r < count ? int(V) - int(v0 + c) : 0))
-        if ((FLAGS & HAS_Z) != 0) {
-            TBuf rowsZ = atT(args.z, token * K), rowsW = atT(args.w, token * V);
-            barrier();
-            TILE_ROWS(values, 64, 64, rowsW, 0, v0, V, H * V, count)
+        FETCH_KEYS(nextY, args.y, next)
+        TBuf o = atT(args.o, step.token * V);
+        TILE_SAVE(values, 64, 64, o, r, c, r * H * V + v0 + c, (r < step.count ? int(V) - int(v0 + c) : 0))
+        barrier();
+        if (HAS_SECOND) {
+            STAGE_W
+            FETCH_VALUES(nextW, args.w, next)
             [[unroll]] for (uint t = 0; t < STATES; t++) {
-                [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += SLICE) {
-                    TILE_SCALED_ROWS(keys, SLICE, 64, rowsZ, s0, t * 64, K, H * K, count, r, tileVector[192 + s0 + r])
+                [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += ROWS) {
+                    STAGE_Z(t, s0)
                     barrier();
-                    mma(S[t], T(keys), Tile(values.at + s0 * values.stride, values.stride, false), SLICE);
+                    mma(S[t], T(keys), Tile(values.at + s0 * values.stride, values.stride, false), ROWS);
                     barrier();
                 }
             }
+            FETCH_KEYS(nextZ, args.z, next)
         }
-        barrier();
     }
     if (isNull(args.final)) return;
     [[unroll]] for (uint t = 0; t < STATES; t++) ACC_EACH(S[t], r, c, s, storeState(corner, t * 64 + r, v0 + c, s);)

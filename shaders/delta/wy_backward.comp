@@ -1,11 +1,12 @@
 // Gradients through the WY form (wy.comp): from dU = dV~ and dW = sign dV~ h^T, sign = -1, to v, beta, a, k and the gate.
-//   X = M^T dU, Y = M^T dW: dv = beta X; da = beta e^{Ga} Y + ..; dbeta = X.v + e^{Ga} Y.a + ..
-//   dM = stril(dU (beta v)^T + dW (beta e^{Ga} a)^T); dA = sign stril(M^T dM M^T)
+//   X = M^T dU, Y = M^T dW: dv = beta X; da = beta e^{Ga} Y + ..
+//   N = dU v^T + dW (e^{Ga} a)^T; dbeta = diag(M^T N) + ..; dA = sign stril(M^T N diag(beta) M^T)
+// (What N has above the diagonal stays there: M is lower triangular.)
 // With a gate of heads or none the products of tokens follow, with P_rs = dA_rs e^{Ga_r - G_s}: da_r += beta_r sum_s P_rs k_s, dk_s += sum_r P_rs beta_r a_r,
 // dbeta_r += a_r . sum_s P_rs k_s; and the sums of a da over channels (dRows, gradients of Ga) and of k dk (dColumns, of -G).
 // With a gate of channels they are chunk_intra_backward.comp's: dA fp32, times beta_r, is stored for it, zero from the diagonal on, and da is its first part
 // in fp32. dbeta_r += sum_s dA_rs scores_rs.
-// SECOND (generalized rule, sign = 1): U = M second v, so Z = stril(dU v^T), dSecond = stril(M^T Z), dM = stril(Z second^T + dW (e^{Ga} a)^T), no dv here.
+// SECOND (generalized rule, sign = 1): U = M second v, so Z = stril(dU v^T), dSecond = stril(M^T Z), N = Z second^T + dW (e^{Ga} a)^T, no dv here.
 // M [tokens, H, C]; dU, v, dv [tokens, H, V]; states (h entering each chunk) [chunks, H, K, V]; a, k, da, dk [tokens, H, K]; da of HEADS in T, with SAME
 // (a is k) null; dk is added to. beta, dBeta, dRows, dColumns fp32 [tokens, H]; scores, second, dA, dSecond fp32 [tokens, H, C].
 // One workgroup a chunk (x) and head (y).
@@ -40,7 +41,7 @@ layout(constant_id = 13) const bool SECOND = false;
 #define QUADS_PAIR (2 * tileQuads(64, SLICE))
 #define QUADS_FACTOR (tileQuads(64, 64) + OPERAND)
 #define TILE_QUADS (QUADS_PAIR > QUADS_FACTOR ? QUADS_PAIR : QUADS_FACTOR)
-#define TILE_VECTOR 256
+#define TILE_VECTOR 320
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 #include "delta/gates.glsl"
@@ -95,32 +96,32 @@ void main() {
     TBuf states = atT(args.states, (uint64_t(gl_WorkGroupID.x) * H + head) * K * V);
     F32Buf gates = atF(args.gate, token * (GATE == CHANNELS ? K : 1));
 
-    // tileVector: beta, G, Ga and beta e^{Ga} of the chunk's tokens.
+    // tileVector: beta, G, Ga and e^{Ga} of the chunk's tokens.
     if (lane < 64) {
         uint r = min(lane, count - 1);
-        float beta = isNull(args.beta) ? 1.0 : atF(args.beta, token).v[r * H], factor = 1;
+        float factor = 1;
         if (GATE == HEADS) {
             tileVector[64 + lane] = gates.v[r * H];
             tileVector[128 + lane] = EXCLUSIVE ? (r == 0 ? 0.0 : gates.v[(max(r, 1) - 1) * H]) : gates.v[r * H];
             factor = exp(tileVector[128 + lane]);
         }
-        tileVector[lane] = beta;
-        tileVector[192 + lane] = beta * factor;
+        tileVector[lane] = isNull(args.beta) ? 1.0 : atF(args.beta, token).v[r * H];
+        tileVector[192 + lane] = factor;
     }
-    float beta = 0, dBeta = 0, dRow = 0, dColumn = 0;
-    Acc dM;
-    accZero(dM);
+    bool wantsBeta = !isNull(args.dBeta);
+    float dBeta = 0, dRow = 0, dColumn = 0;
+    Acc N;
+    accZero(N);
 
     // dU: its products with v, and X.
     [[dont_unroll]] for (uint v0 = 0; v0 < V; v0 += 64) {
         barrier();
         TILE_ROWS(F, 64, 64, rowsU, 0, v0, V, H * V, count)
         barrier();
-        beta = tileVector[lane % 64];
         [[dont_unroll]] for (uint s = 0; s < 64; s += SLICE) {
-            TILE_SCALED_ROWS(columns, 64, SLICE, rowsV, 0, v0 + s, V, H * V, count, r, tileVector[r])
+            TILE_ROWS(columns, 64, SLICE, rowsV, 0, v0 + s, V, H * V, count)
             barrier();
-            mma(dM, columnsOf(F, s), T(columns), SLICE);
+            mma(N, columnsOf(F, s), T(columns), SLICE);
             barrier();
         }
         if (!SECOND) {
@@ -129,17 +130,16 @@ void main() {
             ADD_TRANSPOSED(x)
             TBuf dv = atT(args.dv, token * V);
             ACC_STORE(x, dv, r, c, r * H * V + v0 + c, (r < count ? int(V) - int(v0 + c) : 0), s, tileVector[r] * s)
-            ADD_ROW_SUMS(dBeta, x, r, c, s, dot(s, widen(rowQuad(rowsV, r, v0 + c, V, H * V, count))))
         }
     }
     if (SECOND) {
-        ACC_PUT(dM, F, r, c, x, strictLower(r, c, x))
-        accZero(dM);
+        ACC_PUT(N, F, r, c, x, strictLower(r, c, x))
+        accZero(N);
         F32Buf second = atF(args.second, token * C), dSecond = atF(args.dSecond, token * C);
         [[dont_unroll]] for (uint s = 0; s < C; s += SLICE) {
             TILE_STAGE(columns, 64, SLICE, r, c, (r < count && s + c < C ? strictLower(r, s + c, load4F(second, r * H * C + s + c)) : vec4(0)))
             barrier();
-            mma(dM, columnsOf(F, s), T(columns), SLICE);
+            mma(N, columnsOf(F, s), T(columns), SLICE);
             barrier();
         }
         Acc x;
@@ -164,13 +164,15 @@ void main() {
         [[dont_unroll]] for (uint s = 0; s < 64; s += SLICE) {
             if (GATE == CHANNELS) {
                 TILE_STAGE(columns, 64, SLICE, r, c, (r < count
-                    ? tileVector[r] * widen(rowQuad(rowsA, r, k0 + s + c, K, H * K, count)) * entryFactor(gates, r, k0 + s + c, K, H * K, count, EXCLUSIVE)
+                    ? widen(rowQuad(rowsA, r, k0 + s + c, K, H * K, count)) * entryFactor(gates, r, k0 + s + c, K, H * K, count, EXCLUSIVE)
                     : vec4(0)))
-            } else {
+            } else if (GATE == HEADS) {
                 TILE_SCALED_ROWS(columns, 64, SLICE, rowsA, 0, k0 + s, K, H * K, count, r, tileVector[192 + r])
+            } else {
+                TILE_ROWS(columns, 64, SLICE, rowsA, 0, k0 + s, K, H * K, count)
             }
             barrier();
-            mma(dM, columnsOf(F, s), T(columns), SLICE);
+            mma(N, columnsOf(F, s), T(columns), SLICE);
             barrier();
         }
         Acc y;
@@ -178,25 +180,32 @@ void main() {
         ADD_TRANSPOSED(y)
         if (GATE == CHANNELS) {
             F32Buf da = atF(args.da, token * K);
-            ACC_MAP(y, r, c, x, (r < count ? x * entryFactor(gates, r, k0 + c, K, H * K, count, EXCLUSIVE) : vec4(0)))
-            ACC_EACH(y, r, c, x, storeTail4F(da, r * H * K + k0 + c, r < count ? int(K) - int(k0 + c) : 0, tileVector[r] * x);)
-            ADD_ROW_SUMS(dBeta, y, r, c, x, dot(x, widen(rowQuad(rowsA, r, k0 + c, K, H * K, count))))
+            ACC_EACH(y, r, c, x, if (r < count) {
+                storeTail4F(da, r * H * K + k0 + c, int(K) - int(k0 + c), tileVector[r] * x * entryFactor(gates, r, k0 + c, K, H * K, count, EXCLUSIVE));
+            })
         } else {
             TBuf da = atT(SAME ? args.dk : TBuf(uint64_t(args.da)), token * K);
             ACC_STORE(y, da, r, c, r * H * K + k0 + c, (r < count ? int(K) - int(k0 + c) : 0), x,
-                (SAME ? widen(rowQuad(da, r, k0 + c, K, H * K, count)) : vec4(0)) + tileVector[192 + r] * x)
-            float dots = 0;
-            ADD_ROW_SUMS(dots, y, r, c, x, dot(x, widen(rowQuad(rowsA, r, k0 + c, K, H * K, count))))
-            if (GATE == HEADS) dots *= exp(tileVector[128 + lane % 64]);
-            dBeta += dots;
-            dRow += beta * dots;
+                (SAME ? widen(rowQuad(da, r, k0 + c, K, H * K, count)) : vec4(0)) + tileVector[r] * tileVector[192 + r] * x)
+            if (GATE == HEADS) {
+                float dots = 0;
+                ADD_ROW_SUMS(dots, y, r, c, x, dot(x, widen(rowQuad(rowsA, r, k0 + c, K, H * K, count))))
+                dRow += tileVector[lane % 64] * tileVector[192 + lane % 64] * dots;
+            }
         }
     }
 
     // dA.
-    ACC_PUT(dM, F, r, c, x, strictLower(r, c, x))
-    barrier();
+    ACC_PUT(N, F, r, c, x, x)
     Acc product;
+    accZero(product);
+    ADD_TRANSPOSED(product)
+    if (wantsBeta) {
+        ACC_EACH(product, r, c, x, if (r / 4 == c / 4) tileVector[256 + r] = x[r % 4];)
+        barrier();
+        dBeta = tileVector[256 + lane % 64];
+    }
+    ACC_PUT(product, F, r, c, x, x * vec4(tileVector[c], tileVector[c + 1], tileVector[c + 2], tileVector[c + 3]))
     accZero(product);
     [[dont_unroll]] for (uint m0 = 0; m0 < C; m0 += SLICE) {
         TILE_ROWS(columns, 64, SLICE, rowsM, 0, m0, C, H * C, count)
@@ -204,14 +213,11 @@ void main() {
         mma(product, columnsOf(F, m0), T(columns), SLICE);
         barrier();
     }
-    ACC_PUT(product, F, r, c, x, x)
-    accZero(product);
-    ADD_TRANSPOSED(product)
     if (GATE == CHANNELS) {
         F32Buf dA = atF(args.dA, token * C);
         ACC_MAP(product, r, c, x, args.sign * strictLower(r, c, x))
         ACC_EACH(product, r, c, x, if (r < count && c < C) store4F(dA, r * H * C + c, tileVector[r] * x);)
-        if (!isNull(args.dBeta)) {
+        if (wantsBeta) {
             F32Buf scores = atF(args.scores, token * C);
             ADD_ROW_SUMS(dBeta, product, r, c, x, (r < count && c < C ? dot(x, strictLower(r, c, load4F(scores, r * H * C + c))) : 0.0))
         }
@@ -232,11 +238,13 @@ void main() {
                 mma(y, T(rowsOf(F, s0)), rows, SLICE);
                 barrier();
             }
-            float dots = 0;
-            ADD_ROW_SUMS(dots, x, r, c, s, dot(s, widen(rowQuad(rowsA, r, k0 + c, K, H * K, count))))
-            dBeta += dots;
-            dRow += beta * dots;
-            ADD_ROW_SUMS(dColumn, y, r, c, s, dot(s, widen(rowQuad(rowsK, r, k0 + c, K, H * K, count))))
+            if (GATE == HEADS || wantsBeta) {
+                float dots = 0;
+                ADD_ROW_SUMS(dots, x, r, c, s, dot(s, widen(rowQuad(rowsA, r, k0 + c, K, H * K, count))))
+                dBeta += dots;
+                dRow += tileVector[lane % 64] * dots;
+            }
+            if (GATE == HEADS) ADD_ROW_SUMS(dColumn, y, r, c, s, dot(s, widen(rowQuad(rowsK, r, k0 + c, K, H * K, count))))
             accScaleRows(x, 0);
             if (SAME) {
                 accAdd(y, x);
@@ -247,12 +255,12 @@ void main() {
         }
     }
 
-    if (!isNull(args.dBeta) && lane < count) atF(args.dBeta, token).v[lane * H] = dBeta;
+    if (wantsBeta && lane < count) atF(args.dBeta, token).v[lane * H] = dBeta;
     if (GATE != HEADS || isNull(args.dRows)) return;
     // G_{r-1} belongs to the token before; that of the first token is a constant.
-    if (lane < 64) tileVector[lane] = dRow;
+    if (lane < 64) tileVector[256 + lane] = dRow;
     barrier();
     if (lane >= count) return;
-    atF(args.dRows, token).v[lane * H] = !EXCLUSIVE ? dRow : lane + 1 < count ? tileVector[lane + 1] : 0.0;
+    atF(args.dRows, token).v[lane * H] = !EXCLUSIVE ? dRow : lane + 1 < count ? tileVector[257 + lane] : 0.0;
     atF(args.dColumns, token).v[lane * H] = dColumn;
 }

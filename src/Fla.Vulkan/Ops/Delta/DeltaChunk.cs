@@ -37,6 +37,7 @@ internal static class DeltaChunk
         var writer = channels is null ? k : DeltaChunkGates.Rows(shape, chunk, channels, k).Writer;
         var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
         var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, writer, -1), of.Gate, of.Cumulative, walk, initialState, ht);
+        wy.Release();
         var o = channels is null
             ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(of.Cumulative, default), states, ChunkOut.Read.Forward, scale, scale)
             : ChunkOut.GatedRows(shape, chunk, q, values, channels, states, read!, ChunkOut.Read.Forward, scale);
@@ -67,6 +68,8 @@ internal static class DeltaChunk
         var dh0 = ctx.Needs(6) ? Tensor.EmptyLike(h0!) : null;
         var back = DeltaChunkState.Walk.Reverse | (vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0);
         var (dh, dValues) = DeltaChunkState.Run(shape, chunk, new(k, local, wy.W, -1, q, dO, scale), of.Gate, of.Cumulative, back, dht, dh0);
+        wy.Release();
+        local.Dispose();
 
         // Sums over channels of q dq and a da, of k dk: for each tile of channels from OUT, and one more from the WY form.
         var tiles = (int)ChunkTiles.Count(shape.K);
@@ -109,6 +112,8 @@ internal static class DeltaChunk
         var dh0 = ctx.Needs(6) ? Tensor.EmptyLike(h0!) : null;
         var back = DeltaChunkState.Walk.Reverse | (vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0);
         var (dh, dValues) = DeltaChunkState.Run(shape, chunk, new(writer, local, wy.W, -1, reader, dO, scale), of.Gate, cumulative, back, dht, dh0);
+        wy.Release();
+        local.Dispose();
 
         Tensor dq = Tensor.EmptyLike(q, DType.Float32), dk = Tensor.EmptyLike(k, DType.Float32), da = Tensor.EmptyLike(of.A, DType.Float32), dv = Tensor.EmptyLike(of.V);
         var dBeta = of.Beta is null ? null : Tensor.EmptyLike(of.Beta);

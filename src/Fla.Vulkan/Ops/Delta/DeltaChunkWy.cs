@@ -39,6 +39,13 @@ internal readonly record struct DeltaChunkWy(Tensor M, Tensor W, Tensor U)
         Inverse,
     }
 
+    /// <summary>Gives W and U back, not M.</summary>
+    public void Release()
+    {
+        W.Dispose();
+        U.Dispose();
+    }
+
     /// <summary>From the operands, and under a gate of channels from the products of a and k.</summary>
     /// <param name="shape">Sizes.</param>
     /// <param name="chunk">Tokens of a chunk.</param>

@@ -33,6 +33,7 @@ internal static class DplrChunk
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
         var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, bg!, 1, kg, v), of.Gate, cumulative, walk, initialState, ht);
+        wy.Release();
         var o = ChunkOut.GatedRows(shape, chunk, q, v, cumulative, states, qk, ChunkOut.Read.Forward, scale, values, qb);
         if (Autograd.IsRecording(q, k, v, a, b, gk, initialState))
         {
@@ -62,6 +63,8 @@ internal static class DplrChunk
         var dh0 = ctx.Needs(6) ? Tensor.EmptyLike(h0!) : null;
         var back = DeltaChunkState.Walk.Reverse | (vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0);
         var (dh, dValues) = DeltaChunkState.Run(shape, chunk, new(bg!, local, wy.W, 1, qg, dO, scale), of.Gate, cumulative, back, dht, dh0);
+        wy.Release();
+        local.Dispose();
         var dv = ChunkOut.GatedRows(shape, chunk, k, dO, cumulative, dh, qk, ChunkOut.Read.Reverse, 1, dValues, mak);
 
         Tensor dq = Tensor.EmptyLike(q, DType.Float32), dk = Tensor.EmptyLike(k, DType.Float32), da = Tensor.EmptyLike(a, DType.Float32), db = Tensor.ZerosLike(b, DType.Float32);
