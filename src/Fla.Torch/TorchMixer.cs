@@ -29,20 +29,8 @@ public class TorchMixer<TMixer> : TorchModule<TMixer>
     /// <exception cref="ShapeException">Shapes that do not fit together, or a row of padding alone.</exception>
     public Tensor forward(Tensor x, Tensor? attention_mask = null, Tensor? cu_seqlens = null)
     {
-        var (valid, rows, columns) = attention_mask is null ? (null, 0, 0) : Valid(attention_mask);
-        return OnDevice.Run([x], (mixer, crossed, call) =>
-        {
-            var mask = valid is null ? null : call.Own(new PaddingMask(OnDevice.Device, rows, columns, valid));
-            return [mixer.Forward(crossed[0]!, new() { Mask = mask, CuSeqlens = call.CuSeqlens })];
-        }, cu_seqlens)[0]!;
-    }
-
-    private static (bool[] Valid, int Rows, int Columns) Valid(Tensor mask)
-    {
-        if (mask.ndim != 2) throw new ShapeException($"an attention mask has two axes, not the shape [{string.Join(", ", mask.shape)}]");
-        using var grad = torch.no_grad();
-        using var isToken = mask.ne(0);
-        using var dense = isToken.contiguous();
-        return (dense.data<bool>().ToArray(), checked((int)mask.shape[0]), checked((int)mask.shape[1]));
+        var mask = MaskValues.Of(attention_mask);
+        return OnDevice.Run([x], (mixer, inputs, call) =>
+            [mixer.Forward(inputs[0]!, new() { Mask = mask?.On(OnDevice.Device, call), CuSeqlens = call.CuSeqlens })], cu_seqlens)[0]!;
     }
 }

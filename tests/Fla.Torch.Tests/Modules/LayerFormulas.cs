@@ -5,7 +5,7 @@ using Tensor = TorchSharp.torch.Tensor;
 namespace Fla.Torch.Tests.Modules;
 
 /// <summary>Layers written in TorchSharp's operations over a state dict with fla's keys.</summary>
-public sealed class LayerFormulas(Dictionary<string, Tensor> p, int heads)
+public sealed class LayerFormulas(Dictionary<string, Tensor> p, int heads, double eps = 1e-5)
 {
     public Tensor GatedLinearAttention(Tensor x)
     {
@@ -28,7 +28,7 @@ public sealed class LayerFormulas(Dictionary<string, Tensor> p, int heads)
     public Tensor LinearAttention(Tensor x)
     {
         var (o, _) = Recurrences.Linear(Feature(Heads(x, "q"), "q"), Feature(Heads(x, "k"), "k"), Heads(x, "v"));
-        return Map((Formulas.Rms(o) * p["norm.weight"]).reshape(x.shape[0], x.shape[1], -1), "o_proj");
+        return Map((Formulas.Rms(o, eps) * p["norm.weight"]).reshape(x.shape[0], x.shape[1], -1), "o_proj");
 
         Tensor Feature(Tensor t, string side) => Map(t, $"feature_map_{side}.layer1") * Map(t, $"feature_map_{side}.layer2");
     }
@@ -42,7 +42,7 @@ public sealed class LayerFormulas(Dictionary<string, Tensor> p, int heads)
     public Tensor ShortConvolution(Tensor x) => Formulas.Convolve(x, p["weight"]);
 
     private Tensor Output(Tensor o, Tensor x) =>
-        Map((Formulas.Rms(o) * p["g_norm_swish_gate.weight"] * nn.functional.silu(Split(Map(x, "g_proj")))).reshape(x.shape[0], x.shape[1], -1), "o_proj");
+        Map((Formulas.Rms(o, eps) * p["g_norm_swish_gate.weight"] * nn.functional.silu(Split(Map(x, "g_proj")))).reshape(x.shape[0], x.shape[1], -1), "o_proj");
 
     private Tensor Heads(Tensor x, string side)
     {
