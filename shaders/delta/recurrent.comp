@@ -20,6 +20,7 @@
 #include "common/dtype.glsl"
 #include "common/anytype.glsl"
 #include "linear/sequences.glsl"
+#include "delta/raw_gate.glsl"
 
 struct Arguments {
     TBuf q; TBuf k; TBuf v; TBuf a; TBuf b; TBuf o;
@@ -51,14 +52,6 @@ shared float dots[2][GROUPS][DOTS];
 
 bool has(uint flag) { return (args.flags & flag) != 0; }
 uint typeOf(uint i) { return (args.types >> (4 * i)) & 15u; }
-float sigmoid(float x) { return 1.0 / (1.0 + exp(-x)); }
-
-// ln(1 + e^x); the series where 1 + e^-|x| would lose digits.
-float softplus(float x) {
-    float e = exp(-abs(x));
-    return max(x, 0.0) + (e < 0.03 ? e * (1.0 - e * (0.5 - e * (1.0 / 3.0 - 0.25 * e))) : log(1.0 + e));
-}
-
 // p[i], or 0 where p is null; loads from a valid address in any case (see scalarOr).
 float anyOr0(AnyBuf p, uint type, uint i) {
     bool isThere = !isNull(p);
@@ -68,8 +61,7 @@ float anyOr0(AnyBuf p, uint type, uint i) {
 
 float logDecay(float x, uint head, uint biasIndex) {
     float rate = exp(anyOr0(args.aLog, typeOf(5), head)), y = x + anyOr0(args.bias, typeOf(6), biasIndex);
-    float gated = has(BOUNDED) ? args.lower * sigmoid(rate * y) : -rate * softplus(y);
-    return has(GATE) ? gated : x;
+    return has(GATE) ? rawGate(y, rate, has(BOUNDED), args.lower) : x;
 }
 
 void main() {

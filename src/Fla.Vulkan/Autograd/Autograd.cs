@@ -152,33 +152,39 @@ public static class Autograd
         {
             // A watch sees recorded operations only: for it the function is recorded, and forgotten again.
             using var forgotten = new TensorScope();
-            function(Leaves(inputs, i => inputs[i].RequiresGrad));
+            function(NotNull(Leaves(inputs, i => inputs[i].RequiresGrad)));
         }
         using (var scope = new TensorScope())
         using (NoGrad())
         {
             outputs = function(inputs).Select(o => inputs.Contains(o) ? o.Detach() : o).Select(scope.Keep).ToArray();
         }
-        Record("checkpoint", inputs, outputs, inputs, (ctx, dy) =>
-        {
-            using var scope = new TensorScope();
-            using var grad = EnableGrad();
-            var leaves = Leaves([.. Enumerable.Range(0, inputs.Length).Select(i => ctx.Saved(i)!)], ctx.Needs);
-            var again = function(leaves);
-            var used = Enumerable.Range(0, again.Length).Where(i => dy[i] != null && again[i].RequiresGrad).ToArray();
-            if (used.Length > 0) Backward(used.Select(i => again[i]).ToArray(), used.Select(i => dy[i]).ToArray());
-            return leaves.Select(l => l.Grad is { } g ? scope.Keep(g.Detach()) : null).ToArray();
-        });
+        RecordReplay("checkpoint", inputs, outputs, leaves => function(NotNull(leaves)));
         return outputs;
     }
 
+    /// <summary>Records outputs whose gradients come from a function of the same inputs, run when they are wanted; entries of the inputs may be null.</summary>
+    internal static void RecordReplay(string name, Tensor?[] inputs, ReadOnlySpan<Tensor> outputs, Func<Tensor?[], Tensor[]> function) =>
+        Record(name, inputs, outputs, inputs, (ctx, dy) =>
+        {
+            using var scope = new TensorScope();
+            using var grad = EnableGrad();
+            var leaves = Leaves([.. Enumerable.Range(0, inputs.Length).Select(ctx.Saved)], ctx.Needs);
+            var again = function(leaves);
+            var used = Enumerable.Range(0, again.Length).Where(i => dy[i] != null && again[i].RequiresGrad).ToArray();
+            if (used.Length > 0) Backward(used.Select(i => again[i]).ToArray(), used.Select(i => dy[i]).ToArray());
+            return leaves.Select(l => l?.Grad is { } g ? scope.Keep(g.Detach()) : null).ToArray();
+        });
+
     /// <summary>The same tensors, from which a tape of its own begins.</summary>
-    private static Tensor[] Leaves(Tensor[] tensors, Func<int, bool> needsGradient) => [.. tensors.Select((tensor, i) =>
+    private static Tensor?[] Leaves(Tensor?[] tensors, Func<int, bool> needsGradient) => [.. tensors.Select((tensor, i) =>
     {
-        var leaf = tensor.Detach();
-        leaf.RequiresGrad = needsGradient(i);
+        var leaf = tensor?.Detach();
+        if (leaf is not null) leaf.RequiresGrad = needsGradient(i);
         return leaf;
     })];
+
+    private static Tensor[] NotNull(Tensor?[] tensors) => Array.ConvertAll(tensors, x => x!);
 
     private sealed class Mode : IDisposable
     {

@@ -8,6 +8,7 @@ namespace Fla.Vulkan.Ops;
 public sealed class CuSeqlens : IDisposable
 {
     private readonly Dictionary<int, Tensor> _tables = [];
+    private readonly Dictionary<int, CuSeqlens> _stretched = [];
     private readonly Lock _gate = new();
     private int[] _boundaries;
 
@@ -50,6 +51,7 @@ public sealed class CuSeqlens : IDisposable
             _boundaries = boundaries.ToArray();
             Starts.Write(boundaries);
             foreach (var (chunk, table) in _tables) table.Write(Layout(chunk));
+            foreach (var (times, stretched) in _stretched) stretched.Set(Times(times));
         }
     }
 
@@ -59,6 +61,19 @@ public sealed class CuSeqlens : IDisposable
         Starts.Dispose();
         foreach (var table in _tables.Values) table.Dispose();
         _tables.Clear();
+        foreach (var stretched in _stretched.Values) stretched.Dispose();
+        _stretched.Clear();
+    }
+
+    /// <summary>The boundaries of sequences that have <paramref name="times"/> rows a token; changes with these, and is disposed with them.</summary>
+    internal CuSeqlens Stretched(int times)
+    {
+        lock (_gate)
+        {
+            if (times == 1) return this;
+            if (!_stretched.TryGetValue(times, out var stretched)) _stretched.Add(times, stretched = new(Device, Times(times)));
+            return stretched;
+        }
     }
 
     /// <summary>Chunks of <paramref name="chunk"/> tokens that any boundaries of this many sequences and tokens can have.</summary>
@@ -77,6 +92,8 @@ public sealed class CuSeqlens : IDisposable
             return table;
         }
     }
+
+    private int[] Times(int times) => Array.ConvertAll(_boundaries, x => checked(x * times));
 
     private int[] Layout(int chunk)
     {

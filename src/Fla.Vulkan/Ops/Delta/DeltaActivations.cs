@@ -20,7 +20,10 @@ internal readonly record struct DeltaActivations(bool UseQkL2Norm, bool UseGate 
 
     /// <summary>Checks what goes together.</summary>
     /// <exception cref="ArgumentException">An argument that another one excludes or needs.</exception>
-    public void Check(LinearShape shape, Tensor? gate, bool isChannelGate)
+    /// <param name="heads">HV.</param>
+    /// <param name="gate">The raw gate.</param>
+    /// <param name="channels">K of a channel gate, null for a head gate.</param>
+    public void Check(int heads, Tensor? gate, int? channels)
     {
         if (AllowNegEigval && !UseBetaSigmoid) throw new ArgumentException("allowNegEigval needs useBetaSigmoidInKernel");
         if (LowerBound is { } bound && !(bound < 0)) throw new ArgumentException($"lowerBound is a log decay below 0, not {bound}");
@@ -33,10 +36,22 @@ internal readonly record struct DeltaActivations(bool UseQkL2Norm, bool UseGate 
         if (ALog is null && LowerBound is null) throw new ArgumentException("useGateInKernel needs aLog, or lowerBound");
         Require.Float(ALog, "aLog");
         Require.Float(DtBias, "dtBias");
-        Require.Shape(ALog, "aLog", shape.H);
-        if (DtBias is { } bias && !(isChannelGate && bias.HasShape([shape.H, shape.K])))
-        {
-            Require.Shape(bias, "dtBias", isChannelGate ? shape.H * shape.K : shape.H);
-        }
+        Require.Shape(ALog, "aLog", heads);
+        if (DtBias is { } bias && !(channels is { } k && bias.HasShape([heads, k]))) Require.Shape(bias, "dtBias", heads * (channels ?? 1));
     }
+
+    /// <summary>The log decay, as a recorded operation.</summary>
+    public Tensor? Gate(Tensor? g) => UseGate ? RawGate.Run(g!, ALog, DtBias, LowerBound) : g;
+
+    /// <summary>β in fp32, as recorded operations.</summary>
+    public Tensor? StepSize(Tensor? beta)
+    {
+        beta = beta?.To(DType.Float32);
+        if (beta is null || !UseBetaSigmoid) return beta;
+        var sigmoid = Activations.Sigmoid(beta);
+        return AllowNegEigval ? Elementwise.Scale(sigmoid, 2) : sigmoid;
+    }
+
+    /// <summary>q, k or p, as a recorded operation.</summary>
+    public Tensor Normalized(Tensor x) => UseQkL2Norm ? Norms.L2Norm(x) : x;
 }

@@ -2,10 +2,44 @@ namespace Fla.Vulkan.Ops;
 
 public static partial class DeltaOps
 {
-    /// <summary>
-    /// The gated delta rule (Yang, Kautz and Hatamizadeh 2024), one token after another: Ŝ = e^g S, S ← Ŝ + k β(v − Ŝᵀk)ᵀ, o = scale · Sᵀ q. The decays of all
-    /// gates given multiply.
-    /// </summary>
+    /// <summary>The gated delta rule, gdn (Yang, Kautz and Hatamizadeh 2024), in chunks: Ŝ = e^g S, S ← Ŝ + k β(v − Ŝᵀk)ᵀ, o = scale · Sᵀ q.</summary>
+    /// <param name="q">Queries [B,T,H,K].</param>
+    /// <param name="k">Keys [B,T,H,K].</param>
+    /// <param name="v">Values [B,T,HV,V], HV a multiple of H.</param>
+    /// <param name="g">Log decay [B,T,HV], any float type; raw with <paramref name="useGateInKernel"/>.</param>
+    /// <param name="beta">Step sizes [B,T,HV], any float type; raw with <paramref name="useBetaSigmoidInKernel"/>.</param>
+    /// <param name="scale">Factor of q; K^(-1/2) when null.</param>
+    /// <param name="initialState">State before the first token [N,HV,K,V]; zero when null.</param>
+    /// <param name="outputFinalState">Whether to return the state after the last token.</param>
+    /// <param name="useQkL2NormInKernel">Divides q and k by their length.</param>
+    /// <param name="useGateInKernel">Takes the decay to be −e^aLog · softplus(g + dtBias).</param>
+    /// <param name="aLog">[HV], any float type.</param>
+    /// <param name="dtBias">[HV], any float type; 0 when null.</param>
+    /// <param name="useBetaSigmoidInKernel">Takes σ(β).</param>
+    /// <param name="allowNegEigval">Takes 2σ(β).</param>
+    /// <param name="stateVFirst">States are [N,HV,V,K] instead.</param>
+    /// <param name="cuSeqlens">Boundaries of packed sequences; B must then be 1.</param>
+    /// <param name="chunkSize">Tokens of a chunk: 16, 32 or 64; changes speed, not results.</param>
+    /// <returns>o [B,T,HV,V] in q's type, and the final state (fp32) if asked for.</returns>
+    /// <exception cref="ShapeException">Shapes that do not fit together, or another chunk size.</exception>
+    /// <exception cref="DTypeException">q, k, v of different types, or not floats.</exception>
+    /// <exception cref="ArgumentException">useGateInKernel without aLog, aLog or dtBias without it, or allowNegEigval without useBetaSigmoidInKernel.</exception>
+    public static (Tensor O, Tensor? FinalState) ChunkGatedDeltaRule(Tensor q, Tensor k, Tensor v, Tensor g, Tensor beta, float? scale = null,
+        Tensor? initialState = null, bool outputFinalState = false, bool useQkL2NormInKernel = false, bool useGateInKernel = false, Tensor? aLog = null,
+        Tensor? dtBias = null, bool useBetaSigmoidInKernel = false, bool allowNegEigval = false, bool stateVFirst = false, CuSeqlens? cuSeqlens = null,
+        int chunkSize = ChunkTiles.Size)
+    {
+        ArgumentNullException.ThrowIfNull(g);
+        CheckHeadSteps(beta);
+        return new DeltaRule
+        {
+            Q = q, K = k, V = v, G = g, Beta = beta,
+            Activations = new(useQkL2NormInKernel, useGateInKernel, aLog, dtBias, null, useBetaSigmoidInKernel, allowNegEigval),
+            Scale = scale, InitialState = initialState, OutputFinalState = outputFinalState, StateVFirst = stateVFirst, CuSeqlens = cuSeqlens,
+        }.Chunk(chunkSize);
+    }
+
+    /// <summary>As <see cref="ChunkGatedDeltaRule"/>, one token after another, with more gates: the decays of all that are given multiply.</summary>
     /// <param name="q">Queries [B,T,H,K].</param>
     /// <param name="k">Keys [B,T,H,K].</param>
     /// <param name="v">Values [B,T,HV,V], HV a multiple of H.</param>

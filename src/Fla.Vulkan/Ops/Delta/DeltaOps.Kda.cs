@@ -3,9 +3,43 @@ namespace Fla.Vulkan.Ops;
 public static partial class DeltaOps
 {
     /// <summary>
-    /// Kimi delta attention (Kimi Team 2025), the delta rule with one decay a key channel, one token after another: Ŝ = diag(e^g) S,
-    /// S ← Ŝ + k β(v − Ŝᵀk)ᵀ, o = scale · Sᵀ q.
+    /// Kimi delta attention (Kimi Team 2025), the delta rule with one decay a key channel, in chunks: Ŝ = diag(e^g) S, S ← Ŝ + k β(v − Ŝᵀk)ᵀ, o = scale · Sᵀ q.
     /// </summary>
+    /// <param name="q">Queries [B,T,H,K].</param>
+    /// <param name="k">Keys [B,T,H,K].</param>
+    /// <param name="v">Values [B,T,HV,V], HV a multiple of H.</param>
+    /// <param name="g">Log decay [B,T,HV,K], any float type; raw with <paramref name="useGateInKernel"/>.</param>
+    /// <param name="beta">Step sizes [B,T,HV], any float type; raw with <paramref name="useBetaSigmoidInKernel"/>.</param>
+    /// <param name="scale">Factor of q; K^(-1/2) when null.</param>
+    /// <param name="initialState">State before the first token [N,HV,K,V], fp32; zero when null.</param>
+    /// <param name="outputFinalState">Whether to return the state after the last token.</param>
+    /// <param name="useQkL2NormInKernel">Divides q and k by their length.</param>
+    /// <param name="useGateInKernel">Takes the decay to be −e^aLog · softplus(g + dtBias), or with <paramref name="lowerBound"/> lowerBound · σ(e^aLog (g + dtBias)).</param>
+    /// <param name="aLog">[HV], any float type; may be null (0) with <paramref name="lowerBound"/>.</param>
+    /// <param name="dtBias">[HV·K] or [HV,K], any float type; 0 when null.</param>
+    /// <param name="lowerBound">Least log decay of the gate in the kernel, below 0; without <paramref name="useGateInKernel"/> it changes nothing.</param>
+    /// <param name="useBetaSigmoidInKernel">Takes σ(β).</param>
+    /// <param name="allowNegEigval">Takes 2σ(β).</param>
+    /// <param name="stateVFirst">States are [N,HV,V,K] instead.</param>
+    /// <param name="cuSeqlens">Boundaries of packed sequences; B must then be 1.</param>
+    /// <param name="chunkSize">Tokens of a chunk: 16, 32 or 64; changes speed, not results.</param>
+    /// <returns>o [B,T,HV,V] in q's type, and the final state (fp32) if asked for.</returns>
+    /// <exception cref="ShapeException">Shapes that do not fit together, or another chunk size.</exception>
+    /// <exception cref="DTypeException">q, k, v of different types or not floats, or an initial state that is not fp32.</exception>
+    /// <exception cref="ArgumentException">useGateInKernel without aLog and lowerBound, aLog or dtBias without it, allowNegEigval without useBetaSigmoidInKernel,
+    /// or a lowerBound that is not negative.</exception>
+    /// <remarks>Exponents are never positive where they are evaluated, however strong the decay: fla's safe_gate is not needed.</remarks>
+    public static (Tensor O, Tensor? FinalState) ChunkKda(Tensor q, Tensor k, Tensor v, Tensor g, Tensor beta, float? scale = null,
+        Tensor? initialState = null, bool outputFinalState = false, bool useQkL2NormInKernel = false, bool useGateInKernel = false, Tensor? aLog = null,
+        Tensor? dtBias = null, float? lowerBound = null, bool useBetaSigmoidInKernel = false, bool allowNegEigval = false, bool stateVFirst = false,
+        CuSeqlens? cuSeqlens = null, int chunkSize = ChunkTiles.Size)
+    {
+        CheckHeadSteps(beta);
+        return Kda(q, k, v, g, beta, scale, initialState, outputFinalState,
+            new(useQkL2NormInKernel, useGateInKernel, aLog, dtBias, lowerBound, useBetaSigmoidInKernel, allowNegEigval), stateVFirst, cuSeqlens).Chunk(chunkSize);
+    }
+
+    /// <summary>As <see cref="ChunkKda"/>, one token after another.</summary>
     /// <param name="q">Queries [B,T,H,K].</param>
     /// <param name="k">Keys [B,T,H,K].</param>
     /// <param name="v">Values [B,T,HV,V], HV a multiple of H.</param>
@@ -32,15 +66,19 @@ public static partial class DeltaOps
     public static (Tensor O, Tensor? FinalState) FusedRecurrentKda(Tensor q, Tensor k, Tensor v, Tensor g, Tensor? beta = null, float? scale = null,
         Tensor? initialState = null, bool outputFinalState = false, bool useQkL2NormInKernel = false, bool useGateInKernel = false, Tensor? aLog = null,
         Tensor? dtBias = null, float? lowerBound = null, bool useBetaSigmoidInKernel = false, bool allowNegEigval = false, bool stateVFirst = false,
-        CuSeqlens? cuSeqlens = null, Tensor? finalState = null)
+        CuSeqlens? cuSeqlens = null, Tensor? finalState = null) =>
+        Kda(q, k, v, g, beta, scale, initialState, outputFinalState,
+            new(useQkL2NormInKernel, useGateInKernel, aLog, dtBias, lowerBound, useBetaSigmoidInKernel, allowNegEigval), stateVFirst, cuSeqlens).Recurrent(finalState);
+
+    private static DeltaRule Kda(Tensor q, Tensor k, Tensor v, Tensor g, Tensor? beta, float? scale, Tensor? initialState, bool outputFinalState,
+        DeltaActivations activations, bool stateVFirst, CuSeqlens? cuSeqlens)
     {
         ArgumentNullException.ThrowIfNull(g);
         Require.Type(initialState, DType.Float32, nameof(initialState));
-        return new DeltaRule
+        return new()
         {
-            Q = q, K = k, V = v, Gk = g, Beta = beta,
-            Activations = new(useQkL2NormInKernel, useGateInKernel, aLog, dtBias, lowerBound, useBetaSigmoidInKernel, allowNegEigval),
-            Scale = scale, InitialState = initialState, OutputFinalState = outputFinalState, StateVFirst = stateVFirst, CuSeqlens = cuSeqlens,
-        }.Recurrent(finalState);
+            Q = q, K = k, V = v, Gk = g, Beta = beta, Activations = activations, Scale = scale, InitialState = initialState, OutputFinalState = outputFinalState,
+            StateVFirst = stateVFirst, CuSeqlens = cuSeqlens,
+        };
     }
 }

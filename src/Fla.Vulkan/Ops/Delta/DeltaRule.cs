@@ -47,12 +47,14 @@ internal sealed record DeltaRule
 
     public CuSeqlens? CuSeqlens { get; init; }
 
-    /// <summary>One token after another, in one dispatch.</summary>
+    private Tensor?[] Inputs => [Q, K, V, P, EraseGate, WriteGate, Beta, G, Gk, Gv, InitialState, Activations.ALog, Activations.DtBias];
+
+    /// <summary>One token after another, in one dispatch. Gradients are those of the chunked form.</summary>
     public (Tensor O, Tensor? FinalState) Recurrent(Tensor? finalState)
     {
         using var scope = new TensorScope();
         var shape = Check();
-        var ht = RecurrentDelta.FinalState(shape, Q, OutputFinalState, StateVFirst, finalState, [Q, K, V, P, EraseGate, WriteGate, Beta, G, Gk, Gv, InitialState, Activations.ALog, Activations.DtBias]);
+        var ht = RecurrentDelta.FinalState(shape, Q, OutputFinalState, StateVFirst, finalState, Inputs);
         var switches = Activations.Switches
             | (ReadsUndecayed ? RecurrentDelta.Switches.ReadsUndecayed : 0)
             | (StateVFirst ? RecurrentDelta.Switches.Transposed : 0)
@@ -62,9 +64,74 @@ internal sealed record DeltaRule
         {
             A = EraseGate ?? P, W = WriteGate, Beta = Beta, G = G, Gk = Gk, Gv = Gv, ALog = Activations.ALog, DtBias = Activations.DtBias,
             Switches = switches, BetaScale = Activations.AllowNegEigval ? 2 : 1, LowerBound = Activations.LowerBound ?? 0,
-        }, Scale ?? 1 / MathF.Sqrt(shape.K), InitialState?.To(DType.Float32), ht);
+        }, ScaleOf(shape), InitialState?.To(DType.Float32), ht);
+        if (Autograd.IsRecording(Inputs)) Autograd.RecordReplay("fused_recurrent_delta_rule", Inputs, ht is null ? [o] : [o, ht], Replay);
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
     }
+
+    /// <summary>In chunks. Records its gradients.</summary>
+    public (Tensor O, Tensor? FinalState) Chunk(int chunk)
+    {
+        ChunkTiles.Check(chunk);
+        using var scope = new TensorScope();
+        var shape = Check();
+        var groups = shape.H / Q.Size(2);
+        var (q, k) = (Rows.RepeatHeads(Activations.Normalized(Q), groups), Rows.RepeatHeads(Activations.Normalized(K), groups));
+        var erase = P is null ? k : Rows.RepeatHeads(Activations.Normalized(P), groups);
+        if (EraseGate is { } b) erase = Elementwise.Mul(erase, Rows.RepeatHeads(b, groups));
+        var v = WriteGate is { } w ? Elementwise.Mul(V, w) : V;
+        var beta = Activations.StepSize(Beta);
+        Tensor? g = G, gk = Gk;
+        if (G is not null) g = Activations.Gate(G);
+        else gk = Activations.Gate(Gk);
+        var inner = new Operands(shape, chunk, q, k, erase, v, beta, g, gk);
+        var (o, ht) = Gv is null && beta is not { Rank: 4 } ? Heads(inner) : Columns(inner);
+        return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
+    }
+
+    /// <summary>A call after its activations, every tensor with value heads.</summary>
+    private sealed record Operands(LinearShape Shape, int Chunk, Tensor Q, Tensor K, Tensor Erase, Tensor V, Tensor? Beta, Tensor? G, Tensor? Gk)
+    {
+        /// <summary>All log decays but those of value channels; fp32 [B,T,HV] or [B,T,HV,K].</summary>
+        public Tensor? Gate => G is null || Gk is null ? G ?? Gk : Elementwise.Add(Gk.To(DType.Float32), G.View(Shape.B, Shape.T, Shape.H, 1));
+    }
+
+    private (Tensor O, Tensor? FinalState) Heads(Operands x) =>
+        DeltaChunk.Run(x.Shape, x.Chunk, x.Q, x.K, x.Erase, x.V, x.Beta, x.Gate, ReadsUndecayed, ScaleOf(x.Shape), InitialState, OutputFinalState, StateVFirst);
+
+    /// <summary>Decays or step sizes of value channels: a column of the state depends on no other, so each becomes a head of one value channel. Costs as many heads.</summary>
+    private (Tensor O, Tensor? FinalState) Columns(Operands x)
+    {
+        var shape = x.Shape;
+        int columns = shape.V, heads = shape.H * columns;
+        Tensor OfHeads(Tensor y) => Rows.RepeatHeads(y.View(shape.B, shape.T, shape.H, -1), columns);
+        var beta = x.Beta is null ? null : x.Beta.Rank == 4 ? x.Beta.View(shape.B, shape.T, heads) : OfHeads(x.Beta).View(shape.B, shape.T, heads);
+        var gate = x.Gate is { } all ? OfHeads(all.To(DType.Float32)) : null;
+        if (Gv is { } gv)
+        {
+            var own = gv.To(DType.Float32).View(shape.B, shape.T, heads, 1);
+            gate = gate is null ? own : Elementwise.Add(gate, own);
+        }
+        if (x.Gk is null) gate = gate?.View(shape.B, shape.T, heads);
+        var k = OfHeads(x.K);
+        var h0 = InitialState is null || StateVFirst ? InitialState : Transposes.LastTwo(InitialState);
+        var (o, ht) = DeltaChunk.Run(shape with { H = heads, V = 1 }, x.Chunk, OfHeads(x.Q), k, ReferenceEquals(x.Erase, x.K) ? k : OfHeads(x.Erase),
+            x.V.View(shape.B, shape.T, heads, 1), beta, gate, ReadsUndecayed, ScaleOf(shape), h0?.View(shape.N, heads, shape.K, 1), OutputFinalState, false);
+        ht = ht?.View(shape.N, shape.H, shape.V, shape.K);
+        return (o.View(shape.B, shape.T, shape.H, shape.V), ht is null || StateVFirst ? ht : Transposes.LastTwo(ht));
+    }
+
+    private Tensor[] Replay(Tensor?[] inputs)
+    {
+        var (o, ht) = (this with
+        {
+            Q = inputs[0]!, K = inputs[1]!, V = inputs[2]!, P = inputs[3], EraseGate = inputs[4], WriteGate = inputs[5], Beta = inputs[6], G = inputs[7], Gk = inputs[8],
+            Gv = inputs[9], InitialState = inputs[10], Activations = Activations with { ALog = inputs[11], DtBias = inputs[12] },
+        }).Chunk(ChunkTiles.Size);
+        return ht is null ? [o] : [o, ht];
+    }
+
+    private float ScaleOf(LinearShape shape) => Scale ?? 1 / MathF.Sqrt(shape.K);
 
     private LinearShape Check()
     {
@@ -82,7 +149,7 @@ internal sealed record DeltaRule
         if (Beta is { Rank: 4 }) shape.CheckChannelGate(Beta, shape.V, "beta");
         else shape.CheckHeadGate(Beta, "beta");
         shape.CheckState(InitialState, StateVFirst, "initialState");
-        Activations.Check(shape, G ?? Gk, isChannelGate: G is null);
+        Activations.Check(shape.H, G ?? Gk, G is null ? shape.K : null);
         return shape;
     }
 }

@@ -34,19 +34,46 @@ internal sealed record DplrRule
 
     public CuSeqlens? CuSeqlens { get; init; }
 
-    /// <summary>One token after another, in one dispatch.</summary>
+    private Tensor?[] Inputs => [Q, K, V, A, B, Gk, InitialState];
+
+    /// <summary>One token after another, in one dispatch. Gradients are those of the chunked form.</summary>
+    /// <exception cref="AutogradException">An input requires a gradient and the scan runs backwards.</exception>
     public (Tensor O, Tensor? FinalState) Recurrent(Tensor? finalState)
     {
         using var scope = new TensorScope();
         var shape = Check();
-        var ht = RecurrentDelta.FinalState(shape, Q, OutputFinalState, false, finalState, [Q, K, V, A, B, Gk, InitialState]);
+        var ht = RecurrentDelta.FinalState(shape, Q, OutputFinalState, false, finalState, Inputs);
+        var isRecording = Autograd.IsRecording(Inputs);
+        if (isRecording && Reverse) throw new AutogradException("a generalized delta rule with reverse has no gradients: turn the sequences around and call it without");
         var switches = RecurrentDelta.Switches.ReadsUndecayed
             | (Reverse ? RecurrentDelta.Switches.Reverse : 0)
             | (IsProduct ? RecurrentDelta.Switches.NegatedErase : 0);
-        var o = RecurrentDelta.Run(shape, new(Q, K, V) { A = A, B = B, Gk = Gk, Switches = switches }, Scale ?? 1 / MathF.Sqrt(shape.K),
-            InitialState?.To(DType.Float32), ht);
+        var o = RecurrentDelta.Run(shape, new(Q, K, V) { A = A, B = B, Gk = Gk, Switches = switches }, ScaleOf(shape), InitialState?.To(DType.Float32), ht);
+        if (isRecording) Autograd.RecordReplay("fused_recurrent_dplr_delta_rule", Inputs, ht is null ? [o] : [o, ht], Replay);
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
     }
+
+    /// <summary>In chunks. Records its gradients.</summary>
+    public (Tensor O, Tensor? FinalState) Chunk(int chunk)
+    {
+        ChunkTiles.Check(chunk);
+        using var scope = new TensorScope();
+        var shape = Check();
+        var (a, b) = IsProduct ? (Elementwise.Scale(A, -1), Elementwise.Mul(A, B)) : (A, B);
+        var (o, ht) = DplrChunk.Run(shape, chunk, Q, K, V, a, b, Gk, ScaleOf(shape), InitialState, OutputFinalState, false);
+        return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
+    }
+
+    private Tensor[] Replay(Tensor?[] inputs)
+    {
+        var (o, ht) = (this with
+        {
+            Q = inputs[0]!, K = inputs[1]!, V = inputs[2]!, A = inputs[3]!, B = inputs[4]!, Gk = inputs[5], InitialState = inputs[6],
+        }).Chunk(ChunkTiles.Size);
+        return ht is null ? [o] : [o, ht];
+    }
+
+    private float ScaleOf(LinearShape shape) => Scale ?? 1 / MathF.Sqrt(shape.K);
 
     private LinearShape Check()
     {

@@ -91,11 +91,11 @@ internal static class RecurrentDelta
     }
 
     /// <summary>Where the final state goes: the caller's place, a fresh tensor, or nowhere.</summary>
-    /// <exception cref="AutogradException">An input requires a gradient.</exception>
+    /// <exception cref="ShapeException">A place for it where gradients are recorded, or one of another shape.</exception>
     public static Tensor? FinalState(LinearShape shape, Tensor q, bool outputFinalState, bool vFirst, Tensor? finalState, ReadOnlySpan<Tensor?> inputs)
     {
-        if (Autograd.IsRecording(inputs)) throw new AutogradException("the recurrent form has no gradients");
         if (finalState is null) return outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
+        Require.That(!Autograd.IsRecording(inputs), "finalState can be written in place only where no gradients are recorded");
         Require.SameDevice(q, finalState);
         Require.Type(finalState, DType.Float32, "finalState");
         Require.Shape(finalState, "finalState", shape.State(vFirst));

@@ -21,35 +21,58 @@ public sealed class DeltaRuleTests(TestDevice device) : DeviceTests(device)
         yield return usual with { Type = DType.Float16, GateType = DType.Float16 };
     }
 
-    private static RefResult Expected(DeltaCase c, string? beta = "beta", bool isNormalized = false) => new DeltaRecurrence
+    private static RefResult Expected(DeltaCase c, string? beta = "beta", bool isNormalized = false) => c.Expect($"delta {beta} {isNormalized}", () => new DeltaRecurrence
     {
         Q = c["q"], K = c["k"], V = c["v"], Beta = beta is null ? null : c[beta], UseQkL2Norm = isNormalized, Scale = c.Scale, InitialState = c.InitialState,
         CuSeqlens = c.Packed, OutputGradient = c.OutputGradient, FinalStateGradient = c.FinalGradient,
-    }.Run();
+    }.Run());
 
     [TestCaseSource(nameof(Cases))]
-    public void RecurrentIsTheRecurrence(object of) => Recurrent(((DeltaCase)of) with { HasGradients = false });
+    public void ChunkIsTheRecurrence(object of) => Chunk((DeltaCase)of);
+
+    [TestCase(16)]
+    [TestCase(32)]
+    public void ChunkLengthChangesNothing(int chunk) => Chunk(new DeltaCase { B = 1, T = 75, Packed = [0, 33, 75] }, chunk);
+
+    [Test]
+    public void ChunkNormalizes([Values(DType.Float32, DType.BFloat16)] DType type) =>
+        Chunk(new DeltaCase { HasUnitKeys = false, Type = type, K = 70 }, isNormalized: true);
+
+    private void Chunk(DeltaCase c, int chunk = 64, bool isNormalized = false) =>
+        c.Check(Device, Expected(c, isNormalized: isNormalized), ["beta"], (x, h0, packed) =>
+            DeltaOps.ChunkDeltaRule(x("q"), x("k"), x("v"), x("beta"), (float?)c.Scale, h0, c.HasStates, isNormalized, packed, chunk));
+
+    [TestCaseSource(nameof(Cases))]
+    public void RecurrentIsTheRecurrence(object of) => Recurrent((DeltaCase)of, hasGradients: false);
 
     [TestCase(null)]
+    [TestCase("beta")]
     [TestCase("beta4")]
-    public void RecurrentTakesOtherStepSizes(string? beta) => Recurrent(new DeltaCase(B: 1, T: 18) { HasGradients = false }, beta);
+    public void RecurrentHasGradientsForAllStepSizes(string? beta) => Recurrent(new DeltaCase(B: 1, T: 18, V: 10), beta);
 
     [Test]
     public void RecurrentNormalizes([Values(DType.Float32, DType.BFloat16)] DType type) =>
-        Recurrent(new DeltaCase { HasUnitKeys = false, Type = type, K = 70, HasGradients = false }, isNormalized: true);
+        Recurrent(new DeltaCase { HasUnitKeys = false, Type = type, K = 70 }, isNormalized: true);
 
     [Test]
-    public void WidestHeadsFit() => Recurrent(new DeltaCase(B: 1, T: 18, H: 1, K: 256, V: 256) { HasGradients = false });
+    public void WidestHeadsFit([Values] bool chunked)
+    {
+        var c = new DeltaCase(B: 1, T: 18, H: 1, K: 256, V: 256);
+        if (chunked) Chunk(c);
+        else Recurrent(c, hasGradients: false);
+    }
 
-    private void Recurrent(DeltaCase c, string? beta = "beta", bool isNormalized = false) =>
-        c.Check(Device, Expected(c, beta, isNormalized), beta is null ? [] : [beta + "/beta"], (x, h0, packed) =>
+    private void Recurrent(DeltaCase c, string? beta = "beta", bool isNormalized = false, bool hasGradients = true) =>
+        (c with { HasGradients = hasGradients }).Check(Device, Expected(c, beta, isNormalized), beta is null ? [] : [beta + "/beta"], (x, h0, packed) =>
             DeltaOps.FusedRecurrentDeltaRule(x("q"), x("k"), x("v"), beta is null ? null : x("beta"), (float?)c.Scale, h0, c.HasStates, isNormalized, packed));
 
     [Test]
-    public void GoldenCase()
+    public void GoldenCase([Values] bool chunked)
     {
         using var golden = new GoldenDelta(Device, "chunk_delta_rule");
-        golden.Check(DeltaOps.FusedRecurrentDeltaRule(golden["q"], golden["k"], golden["v"], golden["beta"], outputFinalState: true));
+        golden.Check(chunked
+            ? DeltaOps.ChunkDeltaRule(golden["q"], golden["k"], golden["v"], golden["beta"], outputFinalState: true)
+            : DeltaOps.FusedRecurrentDeltaRule(golden["q"], golden["k"], golden["v"], golden["beta"], outputFinalState: true));
     }
 
     [Test]
@@ -74,6 +97,14 @@ public sealed class DeltaRuleTests(TestDevice device) : DeviceTests(device)
     }
 
     [Test]
+    public void InPlaceStateNeedsNoRecording()
+    {
+        Tensor q = Tensor.Zeros(Device, DType.Float32, 1, 1, 1, 8), state = Tensor.Zeros(Device, DType.Float32, 1, 1, 8, 8);
+        q.RequiresGrad = true;
+        Assert.That(() => DeltaOps.FusedRecurrentDeltaRule(q, q, q, initialState: state, finalState: state), Throws.TypeOf<ShapeException>().With.Message.Contains("finalState"));
+    }
+
+    [Test]
     public void WrongArgumentsAreNamed()
     {
         Tensor q = Tensor.Zeros(Device, DType.Float32, 2, 8, 2, 16), v = Tensor.Zeros(Device, DType.Float32, 2, 8, 3, 8);
@@ -85,6 +116,8 @@ public sealed class DeltaRuleTests(TestDevice device) : DeviceTests(device)
             Assert.That(() => DeltaOps.FusedRecurrentDeltaRule(q, q, q, v), Throws.TypeOf<ShapeException>().With.Message.Contains("beta needs the shape"));
             Assert.That(() => DeltaOps.FusedRecurrentDeltaRule(q, q, q, beta, initialState: q), Throws.TypeOf<ShapeException>().With.Message.Contains("initialState needs"));
             Assert.That(() => DeltaOps.FusedRecurrentDeltaRule(q, q, q, beta, finalState: q), Throws.TypeOf<ShapeException>().With.Message.Contains("finalState needs"));
+            Assert.That(() => DeltaOps.ChunkDeltaRule(q, q, q, q), Throws.TypeOf<ShapeException>().With.Message.Contains("beta needs 3 axes"));
+            Assert.That(() => DeltaOps.ChunkDeltaRule(q, q, q, beta, chunkSize: 24), Throws.TypeOf<ShapeException>().With.Message.Contains("chunkSize"));
             Assert.That(() => DeltaOps.FusedRecurrentDeltaRule(q, q, q, beta, scale: 0), Throws.TypeOf<ArgumentOutOfRangeException>());
         }
     }

@@ -21,29 +21,52 @@ public sealed class DplrTests(TestDevice device) : DeviceTests(device)
         yield return usual with { Type = DType.BFloat16, GateType = DType.BFloat16 };
     }
 
-    private static RefResult Expected(DeltaCase c, bool decays = true, bool reverse = false) => new DplrRecurrence
+    private static RefResult Expected(DeltaCase c, bool decays = true, bool reverse = false) => c.Expect($"dplr {decays} {reverse}", () => new DplrRecurrence
     {
         Q = c["q"], K = c["k"], V = c["v"], A = c["a"], B = c["dplr b"], Gk = decays ? c["gk"] : null, Scale = c.Scale, InitialState = c.InitialState,
         CuSeqlens = c.Packed, Reverse = reverse, OutputGradient = c.OutputGradient, FinalStateGradient = c.FinalGradient,
-    }.Run();
+    }.Run());
 
     [TestCaseSource(nameof(Cases))]
-    public void RecurrentIsTheRecurrence(object of) => Recurrent(((DeltaCase)of) with { HasGradients = false });
+    public void ChunkIsTheRecurrence(object of) => Chunk((DeltaCase)of, 16);
+
+    [TestCase(32)]
+    [TestCase(64)]
+    public void ChunkLengthChangesNothing(int chunk) => Chunk(new DeltaCase { B = 1, T = 75, Packed = [0, 33, 75] }, chunk);
+
+    private void Chunk(DeltaCase c, int chunk) =>
+        c.Check(Device, Expected(c), ["a", "dplr b/b", "gk"], (x, h0, packed) => DeltaOps.ChunkDplrDeltaRule(x("q"), x("k"), x("v"), x("a"), x("b"), x("gk"),
+            (float?)c.Scale, h0, c.HasStates, packed, chunk));
+
+    [TestCaseSource(nameof(Cases))]
+    public void RecurrentIsTheRecurrence(object of) => Recurrent((DeltaCase)of, hasGradients: false);
 
     [Test]
-    public void RecurrentRunsBackwards() => Recurrent(new DeltaCase(B: 1, T: 40) { Packed = [0, 7, 7, 40], HasGradients = false }, reverse: true);
+    public void RecurrentHasGradients() => Recurrent(new DeltaCase(B: 1, T: 18));
 
-    private void Recurrent(DeltaCase c, bool reverse = false) =>
-        c.Check(Device, Expected(c, reverse: reverse), ["a", "dplr b/b", "gk"], (x, h0, packed) => DeltaOps.FusedRecurrentDplrDeltaRule(x("q"), x("k"), x("v"), x("a"),
-            x("b"), x("gk"), (float?)c.Scale, h0, c.HasStates, reverse, packed));
+    [Test]
+    public void RecurrentRunsBackwards() => Recurrent(new DeltaCase(B: 1, T: 40) { Packed = [0, 7, 7, 40] }, reverse: true, hasGradients: false);
+
+    private void Recurrent(DeltaCase c, bool reverse = false, bool hasGradients = true) =>
+        (c with { HasGradients = hasGradients }).Check(Device, Expected(c, reverse: reverse), ["a", "dplr b/b", "gk"], (x, h0, packed) =>
+            DeltaOps.FusedRecurrentDplrDeltaRule(x("q"), x("k"), x("v"), x("a"), x("b"), x("gk"), (float?)c.Scale, h0, c.HasStates, reverse, packed));
 
     [TestCase(DType.Float32)]
     [TestCase(DType.Float16)]
-    public void IplrRecurrentIsTheRecurrence(DType type)
+    public void IplrIsTheRecurrence(DType type)
     {
-        var c = new DeltaCase { Type = type, HasGradients = false };
-        c.Check(Device, Expected(c, decays: false), ["a", "dplr b/b"], (x, h0, packed) => DeltaOps.FusedRecurrentIplrDeltaRule(x("q"), x("k"), x("v"), x("a"), x("b"),
-            null, h0, true, packed));
+        var c = new DeltaCase { Type = type };
+        var expected = Expected(c, decays: false);
+        c.Check(Device, expected, ["a", "dplr b/b"], (x, h0, packed) => DeltaOps.ChunkIplrDeltaRule(x("q"), x("k"), x("v"), x("a"), x("b"), null, h0, true, packed));
+        c.Check(Device, expected, ["a", "dplr b/b"], (x, h0, packed) => DeltaOps.FusedRecurrentIplrDeltaRule(x("q"), x("k"), x("v"), x("a"), x("b"), null, h0, true, packed));
+    }
+
+    [Test]
+    public void BackwardScanHasNoGradients()
+    {
+        var q = Tensor.Zeros(Device, DType.Float32, 1, 4, 2, 8);
+        q.RequiresGrad = true;
+        Assert.That(() => DeltaOps.FusedRecurrentDplrDeltaRule(q, q, q, q, q, q, reverse: true), Throws.TypeOf<AutogradException>().With.Message.Contains("reverse"));
     }
 
     [Test]

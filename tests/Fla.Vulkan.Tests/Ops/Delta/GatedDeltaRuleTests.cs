@@ -31,54 +31,75 @@ public sealed class GatedDeltaRuleTests(TestDevice device) : DeviceTests(device)
         yield return usual with { Type = DType.Float16 };
     }
 
-    private static RefResult Expected(DeltaCase c, bool isRaw = false, bool hasBias = true, bool reachesTwo = false, string[]? gates = null, string beta = "beta") => new DeltaRecurrence
-    {
-        Q = c["q"], K = c["k"], V = c["v"], Beta = c[beta], G = gates?.Contains("g") == false ? null : c["g"], Gk = gates?.Contains("gk") == true ? c["gk"] : null,
-        Gv = gates?.Contains("gv") == true ? c["gv"] : null, UseQkL2Norm = isRaw, UseGate = isRaw, ALog = isRaw ? c["A_log"] : null,
-        DtBias = isRaw && hasBias ? c["bias"] : null, UseBetaSigmoid = isRaw, AllowNegEigval = reachesTwo, Scale = c.Scale, InitialState = c.InitialState,
-        CuSeqlens = c.Packed, OutputGradient = c.OutputGradient, FinalStateGradient = c.FinalGradient,
-    }.Run();
+    private static RefResult Expected(DeltaCase c, bool isRaw = false, bool hasBias = true, bool reachesTwo = false, string gates = "g", string beta = "beta") =>
+        c.Expect($"gdn {isRaw} {hasBias} {reachesTwo} {gates} {beta}", () => new DeltaRecurrence
+        {
+            Q = c["q"], K = c["k"], V = c["v"], Beta = c[beta], G = Has(gates, "g") ? c["g"] : null, Gk = Has(gates, "gk") ? c["gk"] : null,
+            Gv = Has(gates, "gv") ? c["gv"] : null, UseQkL2Norm = isRaw, UseGate = isRaw, ALog = isRaw ? c["A_log"] : null,
+            DtBias = isRaw && hasBias ? c["bias"] : null, UseBetaSigmoid = isRaw, AllowNegEigval = reachesTwo, Scale = c.Scale, InitialState = c.InitialState,
+            CuSeqlens = c.Packed, OutputGradient = c.OutputGradient, FinalStateGradient = c.FinalGradient,
+        }.Run());
+
+    private static bool Has(string gates, string name) => gates.Split(',').Contains(name);
 
     [TestCaseSource(nameof(Cases))]
-    public void RecurrentIsTheRecurrence(object of)
-    {
-        var c = ((DeltaCase)of) with { HasGradients = false };
-        c.Check(Device, Expected(c), ["g", "beta"], (x, h0, packed) => DeltaOps.FusedRecurrentGatedDeltaRule(x("q"), x("k"), x("v"), x("g"), null, null, x("beta"),
-            (float?)c.Scale, h0, c.HasStates, stateVFirst: c.VFirst, cuSeqlens: packed));
-    }
+    public void ChunkIsTheRecurrence(object of) => Chunk((DeltaCase)of);
 
+    [TestCase(16)]
+    [TestCase(32)]
+    public void ChunkLengthChangesNothing(int chunk) => Chunk(new DeltaCase { B = 1, T = 75, Packed = [0, 33, 75] }, chunk);
+
+    private void Chunk(DeltaCase c, int chunk = 64) =>
+        c.Check(Device, Expected(c), ["g", "beta"], (x, h0, packed) => DeltaOps.ChunkGatedDeltaRule(x("q"), x("k"), x("v"), x("g"), x("beta"),
+            (float?)c.Scale, h0, c.HasStates, stateVFirst: c.VFirst, cuSeqlens: packed, chunkSize: chunk));
+
+    [TestCaseSource(nameof(Cases))]
+    public void RecurrentIsTheRecurrence(object of) => Recurrent((DeltaCase)of, "g", "beta", hasGradients: false);
+
+    [TestCase("g", "beta")]
+    [TestCase("gv", "beta")]
     [TestCase("gk,gv", "beta")]
+    [TestCase("g,gk", "beta4")]
     [TestCase("g,gk,gv", "beta4")]
-    public void RecurrentTakesMoreGates(string names, string beta)
-    {
-        var c = new DeltaCase(B: 1, T: 18) { HasGradients = false };
-        var gates = names.Split(',');
-        c.Check(Device, Expected(c, gates: gates, beta: beta), [.. gates, beta + "/beta"], (x, h0, packed) => DeltaOps.FusedRecurrentGatedDeltaRule(x("q"), x("k"), x("v"),
-            gates.Contains("g") ? x("g") : null, x("gk"), x("gv"), x("beta"), null, h0, true));
-    }
+    public void RecurrentHasGradientsForAllGates(string gates, string beta) => Recurrent(new DeltaCase(B: 1, T: 18, V: 10) { Groups = 2, H = 1, VFirst = beta == "beta4" }, gates, beta);
+
+    private void Recurrent(DeltaCase c, string gates, string beta, bool hasGradients = true) =>
+        (c with { HasGradients = hasGradients }).Check(Device, Expected(c, gates: gates, beta: beta), [.. gates.Split(','), beta + "/beta"], (x, h0, packed) =>
+            DeltaOps.FusedRecurrentGatedDeltaRule(x("q"), x("k"), x("v"), Has(gates, "g") ? x("g") : null, Has(gates, "gk") ? x("gk") : null,
+                Has(gates, "gv") ? x("gv") : null, x("beta"), (float?)c.Scale, h0, c.HasStates, stateVFirst: c.VFirst, cuSeqlens: packed));
 
     [TestCaseSource(nameof(RawCases))]
-    public void RecurrentTakesRawInputs(object of)
-    {
-        var c = ((DeltaCase)of) with { HasGradients = false };
-        c.Check(Device, Expected(c, isRaw: true), ["g", "beta", "A_log", "bias/dt_bias"], (x, h0, packed) => DeltaOps.FusedRecurrentGatedDeltaRule(
-            x("q"), x("k"), x("v"), x("g"), null, null, x("beta"), null, h0, true, true, true, x("A_log"), x("dt_bias"), true, false, c.VFirst, packed));
-    }
+    public void ChunkTakesRawInputs(object of) => ChunkRaw((DeltaCase)of, hasBias: true, reachesTwo: false);
 
     [Test]
-    public void StepSizesMayReachTwo()
-    {
-        var c = new DeltaCase(B: 1, T: 20) { HasUnitKeys = false, HasRawBeta = true, HasGradients = false };
-        c.Check(Device, Expected(c, isRaw: true, hasBias: false, reachesTwo: true), ["g", "beta", "A_log"], (x, h0, packed) => DeltaOps.FusedRecurrentGatedDeltaRule(
-            x("q"), x("k"), x("v"), x("g"), null, null, x("beta"), null, h0, true, true, true, x("A_log"), null, true, true));
-    }
+    public void ChunkStepSizesMayReachTwo() => ChunkRaw(Raw, hasBias: false, reachesTwo: true);
+
+    private void ChunkRaw(DeltaCase c, bool hasBias, bool reachesTwo) =>
+        c.Check(Device, Expected(c, isRaw: true, hasBias, reachesTwo), RawInputs(hasBias), (x, h0, packed) => DeltaOps.ChunkGatedDeltaRule(
+            x("q"), x("k"), x("v"), x("g"), x("beta"), null, h0, true, true, true, x("A_log"), hasBias ? x("dt_bias") : null, true, reachesTwo, c.VFirst, packed));
+
+    [TestCaseSource(nameof(RawCases))]
+    public void RecurrentTakesRawInputs(object of) => RecurrentRaw((DeltaCase)of, hasBias: true, reachesTwo: false, hasGradients: false);
 
     [Test]
-    public void GoldenCase()
+    public void RecurrentStepSizesMayReachTwo() => RecurrentRaw(Raw, hasBias: false, reachesTwo: true, hasGradients: true);
+
+    private void RecurrentRaw(DeltaCase c, bool hasBias, bool reachesTwo, bool hasGradients) =>
+        (c with { HasGradients = hasGradients }).Check(Device, Expected(c, isRaw: true, hasBias, reachesTwo), RawInputs(hasBias), (x, h0, packed) =>
+            DeltaOps.FusedRecurrentGatedDeltaRule(x("q"), x("k"), x("v"), x("g"), null, null, x("beta"), null, h0, true, true, true, x("A_log"),
+                hasBias ? x("dt_bias") : null, true, reachesTwo, c.VFirst, packed));
+
+    private static DeltaCase Raw => new(B: 1, T: 20) { HasUnitKeys = false, HasRawBeta = true };
+
+    private static string[] RawInputs(bool hasBias) => ["g", "beta", "A_log", .. hasBias ? new[] { "bias/dt_bias" } : []];
+
+    [Test]
+    public void GoldenCase([Values] bool chunked)
     {
         using var golden = new GoldenDelta(Device, "chunk_gdn");
-        golden.Check(DeltaOps.FusedRecurrentGatedDeltaRule(golden["q"], golden["k"], golden["v"], golden["g"], beta: golden["beta"], outputFinalState: true,
-            useQkL2NormInKernel: true));
+        golden.Check(chunked
+            ? DeltaOps.ChunkGatedDeltaRule(golden["q"], golden["k"], golden["v"], golden["g"], golden["beta"], outputFinalState: true, useQkL2NormInKernel: true)
+            : DeltaOps.FusedRecurrentGatedDeltaRule(golden["q"], golden["k"], golden["v"], golden["g"], beta: golden["beta"], outputFinalState: true, useQkL2NormInKernel: true));
     }
 
     [Test]

@@ -19,27 +19,38 @@ public sealed class Gdn2Tests(TestDevice device) : DeviceTests(device)
         yield return usual with { Type = DType.BFloat16, GateType = DType.BFloat16 };
     }
 
-    private static RefResult Expected(DeltaCase c, bool isRaw = false, double? bound = null) => new DeltaRecurrence
+    private static RefResult Expected(DeltaCase c, bool isRaw = false, double? bound = null) => c.Expect($"gdn2 {isRaw} {bound}", () => new DeltaRecurrence
     {
         Q = c["q"], K = c["k"], V = c["v"], Gk = c["gk"], EraseGate = c["b"], WriteGate = c["w"], UseQkL2Norm = isRaw, UseGate = isRaw, ALog = isRaw ? c["A_log"] : null,
         DtBias = isRaw ? c["bias4"] : null, LowerBound = bound, Scale = c.Scale, InitialState = c.InitialState, CuSeqlens = c.Packed,
         OutputGradient = c.OutputGradient, FinalStateGradient = c.FinalGradient,
-    }.Run();
+    }.Run());
+
+    [TestCaseSource(nameof(Cases))]
+    public void ChunkIsTheRecurrence(object of)
+    {
+        var c = (DeltaCase)of;
+        c.Check(Device, Expected(c), ["gk", "b", "w"], (x, h0, packed) => DeltaOps.ChunkGdn2(x("q"), x("k"), x("v"), x("gk"), x("b"), x("w"),
+            (float?)c.Scale, h0, c.HasStates, stateVFirst: c.VFirst, cuSeqlens: packed));
+    }
 
     [TestCaseSource(nameof(Cases))]
     public void RecurrentIsTheRecurrence(object of)
     {
-        var c = ((DeltaCase)of) with { HasGradients = false };
-        c.Check(Device, Expected(c), ["gk", "b", "w"], (x, h0, packed) => DeltaOps.FusedRecurrentGdn2(x("q"), x("k"), x("v"), x("gk"), x("b"), x("w"),
-            (float?)c.Scale, h0, c.HasStates, stateVFirst: c.VFirst, cuSeqlens: packed));
+        var c = (DeltaCase)of;
+        (c with { HasGradients = false }).Check(Device, Expected(c), ["gk", "b", "w"], (x, h0, packed) => DeltaOps.FusedRecurrentGdn2(
+            x("q"), x("k"), x("v"), x("gk"), x("b"), x("w"), (float?)c.Scale, h0, c.HasStates, stateVFirst: c.VFirst, cuSeqlens: packed));
     }
 
     [TestCase(null)]
     [TestCase(-4.0)]
-    public void RecurrentTakesRawInputs(double? bound)
+    public void TakesRawInputs(double? bound)
     {
-        var c = new DeltaCase(B: 1, T: 20) { HasUnitKeys = false, HasGradients = false };
-        c.Check(Device, Expected(c, isRaw: true, bound), ["gk", "b", "w", "A_log", "bias4/dt_bias"], (x, h0, packed) => DeltaOps.FusedRecurrentGdn2(
+        var c = new DeltaCase(B: 1, T: 20) { HasUnitKeys = false };
+        string[] inputs = ["gk", "b", "w", "A_log", "bias4/dt_bias"];
+        c.Check(Device, Expected(c, isRaw: true, bound), inputs, (x, h0, packed) => DeltaOps.ChunkGdn2(
+            x("q"), x("k"), x("v"), x("gk"), x("b"), x("w"), null, h0, true, true, true, x("A_log"), x("dt_bias"), (float?)bound));
+        c.Check(Device, Expected(c, isRaw: true, bound), inputs, (x, h0, packed) => DeltaOps.FusedRecurrentGdn2(
             x("q"), x("k"), x("v"), x("gk"), x("b"), x("w"), null, h0, true, true, true, x("A_log"), x("dt_bias"), (float?)bound));
     }
 

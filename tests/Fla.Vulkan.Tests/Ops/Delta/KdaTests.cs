@@ -31,43 +31,60 @@ public sealed class KdaTests(TestDevice device) : DeviceTests(device)
         yield return usual with { Type = DType.Float16 };
     }
 
-    private static RefResult Expected(DeltaCase c, bool isRaw = false, double? bound = null, string? aLog = "A_log", bool reachesTwo = false) => new DeltaRecurrence
-    {
-        Q = c["q"], K = c["k"], V = c["v"], Beta = c["beta"], Gk = c["gk"], UseQkL2Norm = isRaw, UseGate = isRaw, ALog = isRaw && aLog is not null ? c[aLog] : null,
-        DtBias = isRaw ? c["bias4"] : null, LowerBound = bound, UseBetaSigmoid = isRaw, AllowNegEigval = reachesTwo, Scale = c.Scale, InitialState = c.InitialState,
-        CuSeqlens = c.Packed, OutputGradient = c.OutputGradient, FinalStateGradient = c.FinalGradient,
-    }.Run();
+    private static RefResult Expected(DeltaCase c, bool isRaw = false, double? bound = null, bool hasRate = true, string beta = "beta") =>
+        c.Expect($"kda {isRaw} {bound} {hasRate} {beta}", () => new DeltaRecurrence
+        {
+            Q = c["q"], K = c["k"], V = c["v"], Beta = c[beta], Gk = c["gk"], UseQkL2Norm = isRaw, UseGate = isRaw, ALog = isRaw && hasRate ? c["A_log"] : null,
+            DtBias = isRaw ? c["bias4"] : null, LowerBound = bound, UseBetaSigmoid = isRaw, AllowNegEigval = bound is not null, Scale = c.Scale, InitialState = c.InitialState,
+            CuSeqlens = c.Packed, OutputGradient = c.OutputGradient, FinalStateGradient = c.FinalGradient,
+        }.Run());
 
     [TestCaseSource(nameof(Cases))]
-    public void RecurrentIsTheRecurrence(object of)
-    {
-        var c = ((DeltaCase)of) with { HasGradients = false };
-        c.Check(Device, Expected(c), ["gk", "beta"], (x, h0, packed) => DeltaOps.FusedRecurrentKda(x("q"), x("k"), x("v"), x("gk"), x("beta"),
-            (float?)c.Scale, h0, c.HasStates, lowerBound: -5, stateVFirst: c.VFirst, cuSeqlens: packed));
-    }
+    public void ChunkIsTheRecurrence(object of) => Chunk((DeltaCase)of);
+
+    [TestCase(16)]
+    [TestCase(32)]
+    public void ChunkLengthChangesNothing(int chunk) => Chunk(new DeltaCase { B = 1, T = 75, Packed = [0, 33, 75] }, chunk);
+
+    private void Chunk(DeltaCase c, int chunk = 64) =>
+        c.Check(Device, Expected(c), ["gk", "beta"], (x, h0, packed) => DeltaOps.ChunkKda(x("q"), x("k"), x("v"), x("gk"), x("beta"),
+            (float?)c.Scale, h0, c.HasStates, lowerBound: -5, stateVFirst: c.VFirst, cuSeqlens: packed, chunkSize: chunk));
+
+    [TestCaseSource(nameof(Cases))]
+    public void RecurrentIsTheRecurrence(object of) => Recurrent((DeltaCase)of, "beta", hasGradients: false);
+
+    [TestCase("beta")]
+    [TestCase("beta4")]
+    public void RecurrentHasGradientsForAllStepSizes(string beta) => Recurrent(new DeltaCase(B: 1, T: 18, V: 10) { Groups = 2, H = 1 }, beta);
+
+    private void Recurrent(DeltaCase c, string beta, bool hasGradients = true) =>
+        (c with { HasGradients = hasGradients }).Check(Device, Expected(c, beta: beta), ["gk", beta + "/beta"], (x, h0, packed) => DeltaOps.FusedRecurrentKda(
+            x("q"), x("k"), x("v"), x("gk"), x("beta"), (float?)c.Scale, h0, c.HasStates, lowerBound: -5, stateVFirst: c.VFirst, cuSeqlens: packed));
 
     [TestCaseSource(nameof(RawCases))]
-    public void RecurrentTakesRawInputs(object of)
-    {
-        var c = ((DeltaCase)of) with { HasGradients = false };
-        c.Check(Device, Expected(c, isRaw: true), ["gk", "beta", "A_log", "bias4/dt_bias"], (x, h0, packed) => DeltaOps.FusedRecurrentKda(
-            x("q"), x("k"), x("v"), x("gk"), x("beta"), null, h0, true, true, true, x("A_log"), x("dt_bias"), null, true, false, c.VFirst, packed));
-    }
+    public void TakesRawInputs(object of) => Raw((DeltaCase)of, null, hasRate: true, recurrentGradients: false);
 
-    [TestCase("A_log")]
-    [TestCase(null)]
-    public void GateMayBeBounded(string? aLog)
+    [TestCase(true)]
+    [TestCase(false)]
+    public void GateMayBeBounded(bool hasRate) => Raw(new DeltaCase(B: 1, T: 20) { HasUnitKeys = false, HasRawBeta = true }, -5, hasRate, recurrentGradients: true);
+
+    private void Raw(DeltaCase c, double? bound, bool hasRate, bool recurrentGradients)
     {
-        var c = new DeltaCase(B: 1, T: 20) { HasUnitKeys = false, HasRawBeta = true, HasGradients = false };
-        c.Check(Device, Expected(c, isRaw: true, bound: -5, aLog: aLog, reachesTwo: true), ["gk", "beta", "bias4/dt_bias", .. aLog is null ? [] : new[] { aLog }], (x, h0, packed) =>
-            DeltaOps.FusedRecurrentKda(x("q"), x("k"), x("v"), x("gk"), x("beta"), null, h0, true, true, true, aLog is null ? null : x(aLog), x("dt_bias").View(-1), -5, true, true));
+        string[] inputs = ["gk", "beta", "bias4/dt_bias", .. hasRate ? new[] { "A_log" } : []];
+        var expected = Expected(c, isRaw: true, bound, hasRate);
+        c.Check(Device, expected, inputs, (x, h0, packed) => DeltaOps.ChunkKda(x("q"), x("k"), x("v"), x("gk"), x("beta"), null, h0, true, true, true,
+            hasRate ? x("A_log") : null, x("dt_bias"), (float?)bound, true, bound is not null, c.VFirst, packed));
+        (c with { HasGradients = recurrentGradients }).Check(Device, expected, inputs, (x, h0, packed) => DeltaOps.FusedRecurrentKda(x("q"), x("k"), x("v"), x("gk"), x("beta"), null,
+            h0, true, true, true, hasRate ? x("A_log") : null, x("dt_bias").View(-1), (float?)bound, true, bound is not null, c.VFirst, packed));
     }
 
     [Test]
-    public void GoldenCase()
+    public void GoldenCase([Values] bool chunked)
     {
         using var golden = new GoldenDelta(Device, "chunk_kda");
-        golden.Check(DeltaOps.FusedRecurrentKda(golden["q"], golden["k"], golden["v"], golden["g"], golden["beta"], outputFinalState: true, useQkL2NormInKernel: true));
+        golden.Check(chunked
+            ? DeltaOps.ChunkKda(golden["q"], golden["k"], golden["v"], golden["g"], golden["beta"], outputFinalState: true, useQkL2NormInKernel: true)
+            : DeltaOps.FusedRecurrentKda(golden["q"], golden["k"], golden["v"], golden["g"], golden["beta"], outputFinalState: true, useQkL2NormInKernel: true));
     }
 
     [Test]
