@@ -1,4 +1,6 @@
 using System.CommandLine;
+using System.CommandLine.Help;
+using System.CommandLine.Invocation;
 using System.Runtime.InteropServices;
 using Fla.Cli.Commands;
 using Fla.Models.Configs;
@@ -11,7 +13,7 @@ namespace Fla.Cli;
 internal static class FlaTool
 {
     private static readonly Func<Terminal, Command>[] Commands =
-        [DemoCommand.Create, TrainCommand.Create, GenerateCommand.Create, CheckCommand.Create, InfoCommand.Create, ShadersCommand.Create];
+        [DemoCommand.Create, TrainCommand.Create, GenerateCommand.Create, EvalCommand.Create, CheckCommand.Create, InfoCommand.Create, ShadersCommand.Create];
 
     private const int Failed = 1;
     private const int Interrupted = 130;
@@ -30,8 +32,9 @@ internal static class FlaTool
     /// <returns>0, 1 after an error, 130 after Ctrl-C.</returns>
     public static int Run(string[] args, Terminal terminal)
     {
-        var root = new RootCommand("Linear attention on any Vulkan device: information, a demo, checks of checkpoints, training, generation.") { DeviceOption };
+        var root = new RootCommand("Linear attention on any Vulkan device: information, a demo, training, generation, evaluation, checks of checkpoints.") { DeviceOption };
         foreach (var create in Commands) root.Add(create(terminal));
+        foreach (var help in root.Options.OfType<HelpOption>()) help.Action = new CommandHelp(terminal, (SynchronousCommandLineAction)help.Action!);
         var parsed = root.Parse(args);
         var configuration = new InvocationConfiguration
         {

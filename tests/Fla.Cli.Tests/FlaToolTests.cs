@@ -1,8 +1,10 @@
+using System.Text.RegularExpressions;
+using Fla.Cli.Training;
 using NUnit.Framework;
 
 namespace Fla.Cli.Tests;
 
-public sealed class FlaToolTests
+public sealed partial class FlaToolTests
 {
     [TestCase]
     [TestCase("nonsense")]
@@ -12,6 +14,8 @@ public sealed class FlaToolTests
     [TestCase("generate", "folder", "--top-k", "many")]
     [TestCase("generate", "folder", "--prompt", "a", "--prompt-ids", "1")]
     [TestCase("check", "folder", "--mode", "sideways")]
+    [TestCase("eval", "ppl", "folder")]
+    [TestCase("eval", "ppl", "folder", "--data", "x", "--block-size", "1")]
     public void WrongUsageSaysWhatIsWrong(params string[] args)
     {
         var (status, _, error) = Tool.Run(args);
@@ -24,11 +28,22 @@ public sealed class FlaToolTests
     [TestCase("info", "--device")]
     [TestCase("check", "--mode")]
     [TestCase("generate", "--top-p")]
+    [TestCase("train", "--seq-len")]
+    [TestCase("train", "--device")]
     public void HelpNamesTheOptions(string command, string option)
     {
         var (status, output, _) = Tool.Run(command, "--help");
         Assert.That(status, Is.Zero);
         Assert.That(output, Does.Contain(option));
+    }
+
+    [Test]
+    public void HelpOfTrainTeaches()
+    {
+        var output = Tool.Run("train", "-h").Out;
+        Assert.That(output, Does.Contain("fla train --data book.txt --out runs/a").And.Contain("Optimisation:").And.Contain("(default: 512)"));
+        var settings = typeof(TrainSettings).GetProperties().Select(property => "--" + Capital().Replace(property.Name, "-$0").ToLowerInvariant());
+        Assert.That(settings.Where(flag => !output.Contains($" {flag} ", StringComparison.Ordinal)), Is.Empty, "settings without a flag of their name");
     }
 
     [TestCase("info", "--device", "no such device")]
@@ -60,4 +75,7 @@ public sealed class FlaToolTests
             Environment.SetEnvironmentVariable("FLA_TRACE", null);
         }
     }
+
+    [GeneratedRegex("(?<=.)[A-Z]")]
+    private static partial Regex Capital();
 }

@@ -4,6 +4,7 @@ using Fla.Cli.Plots;
 using Fla.Cli.Training;
 using Fla.Models;
 using Fla.Models.Configs;
+using Fla.Models.Data;
 using Fla.Models.Generation;
 using Fla.Models.Tokenizers;
 using Fla.Models.Training;
@@ -94,7 +95,7 @@ internal static class DemoCommand
         terminal.Note($"{model.ParameterCount / 1e6:0.00} M parameters on {device.Name}");
 
         using var trainer = new Trainer(model, Options(parsed));
-        var run = new TrainingRun(trainer, train, heldOut);
+        var run = new TrainingRun(trainer, () => trainer.RunStep(train), heldOut);
         var pace = new Pace(TimeSpan.FromMinutes(parsed.GetValue(Minutes)), parsed.GetValue(Steps));
         terminal.Note("compiling kernels");
         TrainingView.Show(terminal, report => run.Run(pace, report, cancellation));
@@ -120,7 +121,7 @@ internal static class DemoCommand
         IReadOnlyList<string> files = parsed.GetValue(Data) is { } data ? [data]
             : root == null ? throw new TrainingException("there is no text to learn: name a file with --data FILE")
             : RepositoryFiles.Find(root);
-        var tokens = SourceText.Tokens(files, tokenizer);
+        var tokens = new Tokenization(tokenizer).EncodeAll(files);
         var length = parsed.GetValue(SequenceLength);
         var seed = parsed.GetValue(Seed);
         var (train, heldOut) = TextDataset.Split(tokens, HeldOutBlockWindows * length, HeldOutShare, seed);

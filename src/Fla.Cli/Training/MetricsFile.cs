@@ -1,34 +1,32 @@
-using System.Text;
-using System.Text.Json;
 using System.Text.Json.Nodes;
 using Fla.Models.Training;
 
 namespace Fla.Cli.Training;
 
-/// <summary>metrics.jsonl of a run: a line for each step and each held-out loss.</summary>
+/// <summary>
+/// metrics.jsonl of a run. A line for each step: step, counted from 0; loss in nats per token; grad_norm before clipping; lr; with loss scaling loss_scale
+/// and skipped; tokens_per_second; device_seconds that it ran; idle_seconds for which the device had waited for it; host_seconds to start it; memory held on
+/// the device, in bytes. A line for each evaluation: step, the number of steps done; held_out_loss; perplexity. What is not finite is null.
+/// </summary>
 internal sealed class MetricsFile : IDisposable
 {
     /// <summary>Name of the file in the run's folder.</summary>
     public const string FileName = "metrics.jsonl";
 
-    private const string StepField = "step";
+    private const string StepField = JsonLinesFile.StepField;
     private const string LossField = "loss";
     private const string HeldOutField = "held_out_loss";
 
-    private readonly StreamWriter _writer;
+    private readonly JsonLinesFile _file;
 
-    /// <summary>Opens the file to append to it, without the lines of later steps than a resumed run's: they will be written again.</summary>
+    /// <summary>Opens the file to append to it.</summary>
     /// <param name="folder">The run's folder.</param>
-    /// <param name="resumed">Steps that were done.</param>
+    /// <param name="resumed">Steps that were done; a held-out loss after as many was taken before the checkpoint, and is taken again.</param>
     public MetricsFile(string folder, long resumed)
     {
-        var path = Path.Combine(folder, FileName);
-        var kept = File.Exists(path) ? File.ReadLines(path).Where(line => IsBefore(line, resumed)).ToList() : [];
-        File.WriteAllLines(path + ".new", kept);
-        File.Move(path + ".new", path, overwrite: true);
-        Steps.AddRange(kept.Select(line => JsonNode.Parse(line)).Where(n => n![LossField] != null).Select(n => ((long)n![StepField]!, (double)n[LossField]!)));
-        HeldOut.AddRange(kept.Select(line => JsonNode.Parse(line)).Where(n => n![HeldOutField] != null).Select(n => ((long)n![StepField]!, (double)n[HeldOutField]!)));
-        _writer = new(path, append: true, new UTF8Encoding(false));
+        _file = new(Path.Combine(folder, FileName), resumed);
+        Steps.AddRange(_file.Kept.Where(row => row[LossField] != null).Select(row => ((long)row[StepField]!, (double)row[LossField]!)));
+        HeldOut.AddRange(_file.Kept.Where(row => row[HeldOutField] != null).Select(row => ((long)row[StepField]!, (double)row[HeldOutField]!)));
     }
 
     /// <summary>Losses of all steps in the file.</summary>
@@ -51,39 +49,19 @@ internal sealed class MetricsFile : IDisposable
         row["idle_seconds"] = Finite(step.Timing.Idle);
         row["host_seconds"] = step.Timing.Host;
         row["memory"] = memory;
-        Write(row);
+        _file.Write(row);
     }
 
     /// <summary>Adds a held-out loss after so many steps.</summary>
     public void AddHeldOut(long step, double loss)
     {
         HeldOut.Add((step, loss));
-        Write(new() { [StepField] = step, [HeldOutField] = loss, ["perplexity"] = Math.Exp(loss) });
+        _file.Write(new() { [StepField] = step, [HeldOutField] = loss, ["perplexity"] = Math.Exp(loss) });
     }
 
     /// <inheritdoc/>
-    public void Dispose() => _writer.Dispose();
-
-    private static bool IsBefore(string line, long resumed)
-    {
-        try
-        {
-            // A held-out loss at the very step was taken before the checkpoint, and is taken again.
-            return (long?)JsonNode.Parse(line)?[StepField] < resumed;
-        }
-        catch (JsonException)
-        {
-            // A line that was cut off when the run was killed.
-            return false;
-        }
-    }
+    public void Dispose() => _file.Dispose();
 
     /// <summary>JSON has no NaN and no infinity: null stands for them.</summary>
     private static double? Finite(double value) => double.IsFinite(value) ? value : null;
-
-    private void Write(JsonObject row)
-    {
-        _writer.WriteLine(row.ToJsonString());
-        _writer.Flush();
-    }
 }

@@ -25,6 +25,8 @@ internal sealed class TrainSettings
 
     public string? Data { get; set; }
 
+    public string TextField { get; set; } = Models.Data.DocumentReader.DefaultField;
+
     public string? Tokenizer { get; set; }
 
     public string Model { get; set; } = "gla";
@@ -89,6 +91,12 @@ internal sealed class TrainSettings
 
     public long EvalEvery { get; set; } = 200;
 
+    public long SampleEvery { get; set; } = 200;
+
+    public int SampleTokens { get; set; } = 64;
+
+    public string? Prompt { get; set; }
+
     public long SaveEvery { get; set; } = 500;
 
     public int KeepLast { get; set; } = 2;
@@ -120,9 +128,11 @@ internal sealed class TrainSettings
     }
 
     /// <summary>What the trainer is told.</summary>
+    /// <param name="maxSequences">Room for packed sequences; 0 for windows.</param>
     /// <param name="teacher">The loaded <see cref="Teacher"/>, or null.</param>
-    public TrainerOptions TrainerOptions(CausalLM? teacher = null) => new()
+    public TrainerOptions TrainerOptions(int maxSequences, CausalLM? teacher = null) => new()
     {
+        MaxSequences = maxSequences,
         BatchSize = BatchSize,
         SequenceLength = SeqLen,
         AccumulationSteps = Accumulation,
@@ -138,22 +148,23 @@ internal sealed class TrainSettings
     };
 
     /// <summary>The model's configuration: of a file, or a family's defaults with these sizes.</summary>
-    /// <param name="tokenizer">Its vocabulary and special tokens go into a fresh configuration, and have to fit one from a file.</param>
+    /// <param name="tokenizer">Its special tokens go into a fresh configuration; null for none.</param>
+    /// <param name="vocabSize">Vocabulary of the data; a configuration from a file has to have as many tokens.</param>
     /// <exception cref="ConfigException">The file is malformed, the family unknown, or the vocabulary too small.</exception>
-    public ModelConfig ModelConfig(Models.Tokenizers.TextTokenizer tokenizer)
+    public ModelConfig ModelConfig(Models.Tokenizers.TextTokenizer? tokenizer, int vocabSize)
     {
         var isFile = Model.EndsWith(".json", StringComparison.Ordinal) || Directory.Exists(Model);
-        var config = isFile ? Models.Configs.ModelConfig.Load(Model) : Fresh(tokenizer);
-        if (config.VocabSize < tokenizer.VocabSize) throw new ConfigException($"{config.VocabSize} is less than the tokenizer's {tokenizer.VocabSize}", "vocab_size", isFile ? Model : null);
+        var config = isFile ? Models.Configs.ModelConfig.Load(Model) : Fresh(tokenizer, vocabSize);
+        if (config.VocabSize < vocabSize) throw new ConfigException($"{config.VocabSize} is less than the data's {vocabSize}", "vocab_size", isFile ? Model : null);
         return config;
     }
 
-    private ModelConfig Fresh(Models.Tokenizers.TextTokenizer tokenizer)
+    private ModelConfig Fresh(Models.Tokenizers.TextTokenizer? tokenizer, int vocabSize)
     {
         var config = Models.Configs.ModelConfig.Parse(JsonSerializer.SerializeToUtf8Bytes(new Dictionary<string, object> { ["model_type"] = Model }));
         config.SetSizes(HiddenSize, Layers, Heads ?? Math.Max(1, HiddenSize / (HiddenSize >= 1024 ? 256 : 64)));
-        (config.VocabSize, config.MaxPositionEmbeddings) = (tokenizer.VocabSize, SeqLen);
-        (config.BosTokenId, config.EosTokenId, config.PadTokenId) = (tokenizer.BosId, tokenizer.EosId, tokenizer.PadId);
+        (config.VocabSize, config.MaxPositionEmbeddings) = (vocabSize, SeqLen);
+        (config.BosTokenId, config.EosTokenId, config.PadTokenId) = (tokenizer?.BosId, tokenizer?.EosId, tokenizer?.PadId);
         config.Validate();
         return config;
     }

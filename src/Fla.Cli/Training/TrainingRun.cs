@@ -5,9 +5,9 @@ namespace Fla.Cli.Training;
 
 /// <summary>Steps of a trainer until the time or the number of steps is used up, with held-out losses and checkpoints on the way.</summary>
 /// <param name="trainer">The trainer; where the pace decides the number of steps, its schedule follows.</param>
-/// <param name="train">Text to train on.</param>
-/// <param name="heldOut">Windows that are never trained on; none for no held-out losses.</param>
-internal sealed class TrainingRun(Trainer trainer, TextDataset train, IReadOnlyList<ReadOnlyMemory<int>> heldOut)
+/// <param name="runStep">Starts the trainer's next step, on the samples that follow from its number.</param>
+/// <param name="heldOut">Sequences that are never trained on; none for no held-out losses.</param>
+internal sealed class TrainingRun(Trainer trainer, Action runStep, IReadOnlyList<ReadOnlyMemory<int>> heldOut)
 {
     private const int Evaluations = 5;
     private const int WarmupSteps = 20;
@@ -23,6 +23,7 @@ internal sealed class TrainingRun(Trainer trainer, TextDataset train, IReadOnlyL
     private readonly List<(long Step, double Loss)> _heldOut = [];
     private long _evaluated = -1;
     private long _saved = -1;
+    private long _sampled = -1;
 
     /// <summary>What every step showed.</summary>
     public IReadOnlyList<StepResult> Steps => _steps;
@@ -38,6 +39,12 @@ internal sealed class TrainingRun(Trainer trainer, TextDataset train, IReadOnlyL
 
     /// <summary>Writes a checkpoint; called when everything is collected, also at the end of a run with <see cref="SaveEvery"/>.</summary>
     public Action Save { get; init; } = () => { };
+
+    /// <summary>Steps between texts that the model writes; null for none.</summary>
+    public long? SampleEvery { get; init; }
+
+    /// <summary>Lets the model write; called when everything is collected, before a checkpoint, also at the end of a run with <see cref="SampleEvery"/>.</summary>
+    public Action Sample { get; init; } = () => { };
 
     /// <summary>Told of every step, in order.</summary>
     public Action<StepResult> OnStep { get; init; } = _ => { };
@@ -55,17 +62,18 @@ internal sealed class TrainingRun(Trainer trainer, TextDataset train, IReadOnlyL
     public void Run(Pace pace, Action<TrainingStatus> report, CancellationToken cancellation)
     {
         Evaluate();
-        _saved = trainer.Step;
+        _saved = _sampled = trainer.Step;
         // The first step compiles the kernels: it is no measure of the others.
-        if (pace.Steps == 0 || trainer.Step < pace.Steps) trainer.RunStep(train);
+        if (pace.Steps == 0 || trainer.Step < pace.Steps) runStep();
         Collect();
+        DoWhatIsDue(pace);
         var clock = Stopwatch.StartNew();
         var reported = TimeSpan.Zero;
         pace.Start(trainer.Step);
         while (!cancellation.IsCancellationRequested && (pace.Steps == 0 || trainer.Step < pace.Steps))
         {
-            trainer.RunStep(train);
-            var isDue = EvaluationIsDue(pace) || IsDue(SaveEvery) || trainer.Step == pace.Steps;
+            runStep();
+            var isDue = EvaluationIsDue(pace) || IsDue(SampleEvery) || IsDue(SaveEvery) || trainer.Step == pace.Steps;
             // The device has the next steps already while the results of the last are looked at.
             Collect(isDue ? 0 : UnderWay(pace));
             if (!isDue && pace.SecondsPerStep > 0 && clock.Elapsed - reported < ReportInterval) continue;
@@ -76,11 +84,11 @@ internal sealed class TrainingRun(Trainer trainer, TextDataset train, IReadOnlyL
             if (!pace.IsFixed) Reschedule(pace.Steps);
             report(Status(pace, done));
             if (trainer.Step >= pace.Steps || !isDue) continue;
-            if (EvaluationIsDue(pace)) Evaluate();
-            if (IsDue(SaveEvery)) SaveNow();
+            DoWhatIsDue(pace);
             pace.Skip(clock.Elapsed);
         }
         Collect();
+        if (SampleEvery != null && !cancellation.IsCancellationRequested) SampleNow();
         if (SaveEvery != null) SaveNow();
         if (!cancellation.IsCancellationRequested) Evaluate();
     }
@@ -109,6 +117,15 @@ internal sealed class TrainingRun(Trainer trainer, TextDataset train, IReadOnlyL
     private bool EvaluationIsDue(Pace pace) => heldOut.Count > 0 && (EvaluateEvery != null ? IsDue(EvaluateEvery)
         : pace.Steps > 0 && trainer.Step * Evaluations / pace.Steps >= _heldOut.Count);
 
+    /// <summary>Between two steps, when everything is collected; at the end of the run all is due anyway.</summary>
+    private void DoWhatIsDue(Pace pace)
+    {
+        if (trainer.Step >= pace.Steps) return;
+        if (EvaluationIsDue(pace)) Evaluate();
+        if (IsDue(SampleEvery)) SampleNow();
+        if (IsDue(SaveEvery)) SaveNow();
+    }
+
     private bool IsDue(long? every) => every is { } n && trainer.Step % n == 0;
 
     private void Collect(int leave = 0)
@@ -130,6 +147,13 @@ internal sealed class TrainingRun(Trainer trainer, TextDataset train, IReadOnlyL
         _evaluated = trainer.Step;
         _heldOut.Add((trainer.Step, trainer.Evaluate(heldOut)));
         OnHeldOut(trainer.Step, _heldOut[^1].Loss);
+    }
+
+    private void SampleNow()
+    {
+        if (_sampled == trainer.Step) return;
+        _sampled = trainer.Step;
+        Sample();
     }
 
     private void SaveNow()

@@ -27,6 +27,7 @@ public sealed partial class CausalLM
         var shifted = Losses.ShiftLabels(options.Labels!);
         var form = new CrossEntropyOptions
         {
+            Reduction = wanted.IsPerToken ? LossReduction.None : LossReduction.Mean,
             LabelSmoothing = wanted.LabelSmoothing,
             LseSquareScale = wanted.ZLoss,
             L2WarpFactor = Config.UseL2Warp ? L2WarpFactor : 0,

@@ -57,6 +57,20 @@ public sealed partial class CausalLM : Module
         }
     }
 
+    /// <summary>Whether models of a configuration keep packed sequences apart, found without memory for one.</summary>
+    /// <exception cref="ConfigException">A field is out of range, or asks for a layer that is not implemented.</exception>
+    public static bool KeepsSequencesApart(ComputeDevice device, ModelConfig config)
+    {
+        ArgumentNullException.ThrowIfNull(device);
+        var result = false;
+        device.Stream.Rehearse(_ =>
+        {
+            using var model = CreateEmpty(device, config, DType.Float32);
+            result = model.UsesCuSeqlens;
+        });
+        return result;
+    }
+
     /// <summary>A model whose parameters hold anything.</summary>
     internal static CausalLM CreateEmpty(ComputeDevice device, ModelConfig config, DType dtype)
     {

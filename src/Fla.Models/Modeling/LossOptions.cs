@@ -12,6 +12,9 @@ public sealed record LossOptions
     /// <summary>Whether the head and the loss run over chunks of tokens, so that the logits of all never exist at once; null as the configuration says.</summary>
     public bool? IsFused { get; init; }
 
+    /// <summary>Whether the loss is one of each token, f32 [B · T], 0 where there is no label, instead of their mean; not with a tape or a teacher.</summary>
+    public bool IsPerToken { get; init; }
+
     /// <summary>A model of the same vocabulary, float type and device whose predictions are imitated (Hinton et al. 2015); no gradient flows to it. Null for none.</summary>
     public CausalLM? Teacher { get; init; }
 

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Fla.Models.Evaluation;
 using Fla.Vulkan;
 using Fla.Vulkan.Ops;
 
@@ -152,32 +153,20 @@ public sealed partial class Trainer : IDisposable
         return results;
     }
 
-    /// <summary>Mean loss over windows, without touching gradients or parameters, in nats per token.</summary>
-    /// <param name="windows">Windows of one length, at least one.</param>
-    /// <exception cref="TrainingException">There are no windows.</exception>
-    public double Evaluate(IEnumerable<ReadOnlyMemory<int>> windows)
+    /// <summary>Mean loss over sequences, without touching gradients or parameters, in nats per predicted token.</summary>
+    /// <param name="sequences">Sequences of 2 to T tokens, at least one.</param>
+    /// <exception cref="TrainingException">There are no sequences.</exception>
+    /// <exception cref="ShapeException">A sequence is longer, or too short.</exception>
+    public double Evaluate(IEnumerable<ReadOnlyMemory<int>> sequences)
     {
-        using var noGrad = Autograd.NoGrad();
         _isContinuous = false;
-        _model.Eval();
-        try
-        {
-            double sum = 0;
-            var count = 0;
-            foreach (var rows in windows.Chunk(Options.BatchSize))
-            {
-                using var scope = _model.Device.Scope();
-                var ids = _model.Tokens(rows.SelectMany(row => row.ToArray()).ToArray(), rows.Length);
-                sum += (double)_model.Forward(ids, new() { Labels = ids, Loss = new() { IsFused = Options.Loss.IsFused } }).Loss!.Item() * rows.Length;
-                count += rows.Length;
-            }
-            return count > 0 ? sum / count : throw new TrainingException("there are no windows to evaluate");
-        }
-        finally
-        {
-            _model.Train();
-        }
+        var evaluator = new PerplexityEvaluator(_model, new() { BlockSize = Options.SequenceLength, BatchSize = Options.BatchSize, IsFused = Options.Loss.IsFused });
+        var result = evaluator.Evaluate(sequences);
+        return result.Tokens > 0 ? result.Loss : throw new TrainingException("there are no windows to evaluate");
     }
+
+    /// <summary>Tells that something else than steps comes next: the time until the next step is not counted as idle.</summary>
+    public void Pause() => _isContinuous = false;
 
     /// <summary>Lets go of the captured step, the moments and the buffers; the model stays.</summary>
     public void Dispose()

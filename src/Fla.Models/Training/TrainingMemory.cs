@@ -74,7 +74,9 @@ public sealed record TrainingMemory(long Teacher, long Parameters, long Optimize
         {
             try
             {
-                var memory = Predict(device, config, dtype, options with { BatchSize = batch, UsesGradientCheckpointing = isCheckpointed }, teacher);
+                // A smaller batch has fewer sequences, too.
+                var sequences = (int)Math.Ceiling((double)options.MaxSequences * batch / options.BatchSize);
+                var memory = Predict(device, config, dtype, options with { BatchSize = batch, MaxSequences = sequences, UsesGradientCheckpointing = isCheckpointed }, teacher);
                 return memory.Fits(device, available) ? memory : null;
             }
             catch (Exception error) when (IsTooLarge(error, batch))

@@ -1,7 +1,9 @@
 using System.Diagnostics;
 using System.Text.Json.Nodes;
+using Fla.Cli.Tests.Training;
 using Fla.Models.Checkpoints;
 using Fla.Models.Training;
+using Fla.Testing;
 using NUnit.Framework;
 
 namespace Fla.Cli.Tests.Commands;
@@ -36,6 +38,64 @@ public sealed class TrainCommandTests
         Assert.That(Tool.Run("generate", Path.Combine(run, "step-000010"), "--prompt", "the", "-n", "4").Status, Is.Zero);
     }
 
+    [Test]
+    public void RunTellsTensorBoardAndSamples()
+    {
+        var run = In("run");
+        string[] more = ["--sample-every", "3", "--sample-tokens", "6", "--prompt", "0 and", "--eval-every", "4", "--keep-last", "0"];
+        var (status, _, error) = Tool.Run([.. Arguments(run, steps: 6, data: Documents()), .. more]);
+        Assert.That(status, Is.Zero, error);
+        Assert.That(error, Does.Contain("after 3 steps: 0 and|"));
+        var first = Directory.GetFiles(run, "*tfevents*").Single();
+        Directory.Delete(Path.Combine(run, "step-000006"), recursive: true);
+        Assert.That(Tool.Run("train", "--out", run, "--resume").Status, Is.Zero);
+
+        var samples = File.ReadLines(Path.Combine(run, "samples.jsonl")).Select(line => JsonNode.Parse(line)!).ToList();
+        Assert.That(samples.Select(s => ((long)s["step"]!, (string?)s["prompt"])), Is.EqualTo(new[] { (3L, "0 and"), (6L, "0 and") }));
+        var files = Directory.GetFiles(run, "*tfevents*").Order(StringComparer.Ordinal).ToList();
+        Assert.That(files, Has.Count.EqualTo(2).And.ItemAt(0).EqualTo(first));
+        var (before, after) = (TensorBoardReader.Events(files[0]), TensorBoardReader.Events(files[1]));
+        Assert.That(after.Single(e => e.IsStart).Step, Is.EqualTo(3));
+        Assert.That(Loss(after), Is.EqualTo(Loss(before).Skip(3)));
+        Assert.That(Loss(before), Is.EqualTo(Losses(run).ConvertAll(row => (row.Item1, (float)row.Item2))));
+        Assert.That(before.SelectMany(e => e.Scalars.Select(s => s.Tag)).Distinct(), Is.EquivalentTo(new[]
+        {
+            "train/loss", "train/lr", "train/grad_norm", "train/tokens_per_second", "held_out/loss", "held_out/perplexity",
+        }));
+        Assert.That(before.SelectMany(e => e.Texts).Select(t => t.Text), Is.EqualTo(samples.Select(s => (string?)s["prompt"] + (string?)s["text"])));
+
+        static IEnumerable<(long, float)> Loss(List<BoardEvent> events) =>
+            events.SelectMany(e => e.Scalars.Where(s => s.Tag == "train/loss").Select(s => (e.Step, s.Value)));
+    }
+
+    [Test]
+    public void AnyMixOfFilesIsLearntAndTokensCanBeLearntAgain()
+    {
+        var data = Directory.CreateDirectory(In("data")).FullName;
+        File.Move(Documents(), Path.Combine(data, "a.jsonl"));
+        File.Move(Text(), Path.Combine(data, "b.txt"));
+        File.Copy(Golden.Path("parquet/documents-zstd.parquet"), Path.Combine(data, "c.parquet"));
+        string[] small = ["--steps", "2", "--hidden-size", "64", "--layers", "1", "--seq-len", "16", "--batch-size", "2", "--sample-every", "0"];
+        var (status, _, error) = Tool.Run(["train", "--data", data, "--out", In("text"), .. small]);
+        Assert.That(status, Is.Zero, error);
+        Assert.That(error, Does.Contain("in 89 documents"));
+        (status, _, error) = Tool.Run(["train", "--data", Path.Combine(In("text"), "tokens.bin"), "--out", In("tokens"), .. small]);
+        Assert.That(status, Is.Zero, error);
+        Assert.That(Losses(In("tokens")), Is.EqualTo(Losses(In("text"))));
+        Assert.That(File.Exists(Path.Combine(In("tokens"), "tokens.bin")), Is.False, "tokens are not copied");
+        File.Copy(Path.Combine(In("text"), "held-out.bin"), Path.Combine(In("text"), "tokens.bin"), overwrite: true);
+        Assert.That(Tool.Run("train", "--out", In("tokens"), "--resume", "--steps", "3").Error, Does.Contain("tokens.bin"));
+        Assert.That(Tool.Run("train", "--out", In("tokens"), "--resume", "--data", data).Error, Does.Contain("--init"));
+    }
+
+    [Test]
+    public void ModelThatCannotTellDocumentsApartIsTrainedOnWindows()
+    {
+        var (status, _, error) = Tool.Run([.. Arguments(In("run"), steps: 2, data: Documents()), "--model", "linear_attn", "--sample-every", "0"]);
+        Assert.That(status, Is.Zero, error);
+        Assert.That(error, Does.Contain("linear_attn cannot tell packed documents apart"));
+    }
+
     [TestCase("bf16", false)]
     [TestCase("f16", true)]
     public void KilledRunResumesBitForBit(string dtype, bool isDistilled)
@@ -44,9 +104,12 @@ public sealed class TrainCommandTests
         // A scale so high that the first steps overflow: it is on the move when the run is killed.
         string[] more = dtype == "f16" ? ["--loss-scale", "16777216", "--loss-scale-growth", "2"] : [];
         if (isDistilled) more = [.. more, "--teacher", Teacher(), "--distill-weight", "0.7", "--temperature", "2"];
-        var (trained, _, said) = Tool.Run([.. Arguments(whole, dtype), .. more]);
+        // Packed documents, and several rows of them a step.
+        var data = Documents();
+        more = [.. more, "--accumulation", "2", "--sample-every", "4", "--sample-tokens", "5", "--eval-every", "4"];
+        var (trained, _, said) = Tool.Run([.. Arguments(whole, dtype, data: data), .. more]);
         Assert.That(trained, Is.Zero, said);
-        using (var process = Start([.. Arguments(killed, dtype), .. more]))
+        using (var process = Start([.. Arguments(killed, dtype, data: data), .. more]))
         {
             var clock = Stopwatch.StartNew();
             while (new RunFolder(killed).Steps.Count == 0 && !process.HasExited && clock.Elapsed < TimeSpan.FromMinutes(2)) Thread.Sleep(5);
@@ -55,6 +118,8 @@ public sealed class TrainCommandTests
         }
         var steps = new RunFolder(killed).Steps;
         Assert.That(steps, Is.Not.Empty);
+        // The text was tokenized when the run began: what becomes of it is nothing to the run.
+        File.Delete(data);
         var (status, _, error) = Tool.Run("train", "--out", killed, "--resume");
         Assert.That(status, Is.Zero, error);
         foreach (var file in new[] { Checkpoint.FileName, Trainer.StateFileName })
@@ -62,6 +127,8 @@ public sealed class TrainCommandTests
             Assert.That(File.ReadAllBytes(Path.Combine(killed, "step-000010", file)), Is.EqualTo(File.ReadAllBytes(Path.Combine(whole, "step-000010", file))), file);
         }
         Assert.That(Losses(killed), Is.EqualTo(Losses(whole)));
+        Assert.That(HeldOut(killed), Is.SupersetOf(HeldOut(whole)));
+        Assert.That(File.ReadAllText(Path.Combine(killed, "samples.jsonl")), Is.EqualTo(File.ReadAllText(Path.Combine(whole, "samples.jsonl"))));
         if (dtype == "f16") Assert.That(Rows(whole).Any(row => (bool)row["skipped"]!), "a step overflowed");
     }
 
@@ -154,6 +221,15 @@ public sealed class TrainCommandTests
         return data;
     }
 
+    /// <summary>Many documents, most of them shorter than a sequence, one much longer.</summary>
+    private string Documents()
+    {
+        var data = In("documents.jsonl");
+        var texts = Enumerable.Range(0, 80).Select(i => string.Concat(Enumerable.Range(0, i == 40 ? 60 : 1 + i % 3).Select(n => $"{n * i % 7} and ")));
+        File.WriteAllLines(data, texts.Select(text => new JsonObject { ["text"] = text }.ToJsonString()));
+        return data;
+    }
+
     /// <summary>A checkpoint of a small model, of another width than the student's.</summary>
     private string Teacher()
     {
@@ -162,9 +238,9 @@ public sealed class TrainCommandTests
         return new RunFolder(run).PathOf(2);
     }
 
-    private string[] Arguments(string run, string dtype = "bf16", int width = 64, int batch = 2, int steps = 10, int saveEvery = 3) =>
+    private string[] Arguments(string run, string dtype = "bf16", int width = 64, int batch = 2, int steps = 10, int saveEvery = 3, string? data = null) =>
     [
-        "train", "--data", Text(), "--out", run, "--hidden-size", $"{width}", "--layers", "1", "--seq-len", "16", "--batch-size", $"{batch}", "--steps", $"{steps}", "--warmup", "2",
+        "train", "--data", data ?? Text(), "--out", run, "--hidden-size", $"{width}", "--layers", "1", "--seq-len", "16", "--batch-size", $"{batch}", "--steps", $"{steps}", "--warmup", "2",
         "--lr", "5e-3", "--save-every", $"{saveEvery}", "--dtype", dtype,
     ];
 
@@ -172,6 +248,9 @@ public sealed class TrainCommandTests
         File.ReadLines(Path.Combine(run, "metrics.jsonl")).Select(line => JsonNode.Parse(line)!).Where(row => row["loss"] != null).ToList();
 
     private static List<(long, double)> Losses(string run) => Rows(run).ConvertAll(row => ((long)row["step"]!, (double)row["loss"]!));
+
+    private static List<(long, double)> HeldOut(string run) => File.ReadLines(Path.Combine(run, "metrics.jsonl")).Select(line => JsonNode.Parse(line)!)
+        .Where(row => row["held_out_loss"] != null).Select(row => ((long)row["step"]!, (double)row["held_out_loss"]!)).ToList();
 
     private static Process Start(string[] arguments)
     {

@@ -17,20 +17,20 @@ public static class FusedLinearLosses
     /// <param name="labels">One for each row, i32 or i64.</param>
     /// <param name="weight">[V, D], of x's type.</param>
     /// <param name="bias">[V], of x's type; or null.</param>
-    /// <param name="options">Mean or sum; plain mean cross entropy when null.</param>
+    /// <param name="options">Plain mean cross entropy when null; one loss for each row only where no gradients are recorded.</param>
     /// <param name="numChunks">At most so many chunks; fewer when D is not much smaller than V.</param>
-    /// <returns>A scalar [] in f32.</returns>
-    /// <exception cref="ShapeException">Sizes do not fit, there is no row, or the reduction is none.</exception>
+    /// <returns>A scalar [], or [R] for <see cref="LossReduction.None"/>, in f32.</returns>
+    /// <exception cref="ShapeException">Sizes do not fit, there is no row, or the reduction is none while gradients are recorded.</exception>
     /// <exception cref="DTypeException">Types differ, or the labels are no integers.</exception>
     public static Tensor CrossEntropy(Tensor x, Tensor labels, Tensor weight, Tensor? bias = null, CrossEntropyOptions? options = null, int numChunks = DefaultChunks)
     {
         options ??= new();
-        Require.That(options.Reduction != LossReduction.None, "a fused linear cross entropy is a mean or a sum");
         CrossEntropyRows.CheckLabels(labels);
         using var scope = new TensorScope();
         var head = new Head(x, weight, bias, numChunks);
         Require.That(labels.Count == head.Rows, $"labels {labels.Describe()} are not one for each row of {x.Describe()}");
         var gradients = HeadGradients.For(x, weight, bias);
+        Require.That(gradients is null || options.Reduction != LossReduction.None, "a fused linear cross entropy with gradients is a mean or a sum");
         var each = Tensor.Empty(x.Device, DType.Float32, head.Rows);
         var flat = labels.Detach().View(head.Rows);
         var count = options.Reduction == LossReduction.Mean ? CrossEntropyRows.Count(labels, options.IgnoreIndex, least: 1) : null;
@@ -44,6 +44,7 @@ public static class FusedLinearLosses
                 upstream: count, divisor: count, totalRows: head.Rows);
             gradients?.Add(head, start, logits);
         }
+        if (options.Reduction == LossReduction.None) return scope.Keep(each);
         var loss = Reductions.Run(each, 1, head.Rows, 1, Reduction.Sum, DType.Float32, [], 1, count);
         gradients?.Record("fused_linear_cross_entropy", loss, x, weight, bias, count);
         return scope.Keep(loss);

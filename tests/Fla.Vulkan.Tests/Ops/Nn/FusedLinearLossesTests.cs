@@ -103,6 +103,18 @@ public sealed class FusedLinearLossesTests(TestDevice device) : NnTests(device)
     }
 
     [Test]
+    public void LossOfEachRowIsThatOfItsLogits()
+    {
+        var x = Make([.. Enumerable.Range(0, 36).Select(i => i * 7 % 11 / 5f - 1)], [9, 4]);
+        var weight = Make([.. Enumerable.Range(0, 20).Select(i => i * 5 % 13 / 6f - 1)], [5, 4]);
+        var labels = Tensor.FromInt32(Device, [0, 1, 2, -100, 4, 3, 2, 1, 0], 9);
+        var options = new CrossEntropyOptions { Reduction = LossReduction.None };
+        var each = FusedLinearLosses.CrossEntropy(x, labels, weight, options: options, numChunks: 3);
+        Assert.That(each.ToSingle(), Is.EqualTo(Losses.CrossEntropy(Products.Linear(x, weight), labels, options).ToSingle()).Within(1e-6));
+        Assert.That(each.ToSingle()[3], Is.Zero);
+    }
+
+    [Test]
     public void WrongInputsAreTypedErrors()
     {
         var x = Make(new float[12], [3, 4]);
@@ -111,7 +123,9 @@ public sealed class FusedLinearLossesTests(TestDevice device) : NnTests(device)
         Assert.That(() => FusedLinearLosses.CrossEntropy(x, labels, Make(new float[15], [5, 3])), Throws.TypeOf<ShapeException>());
         Assert.That(() => FusedLinearLosses.CrossEntropy(x, Tensor.FromInt32(Device, [0, 1], 2), weight), Throws.TypeOf<ShapeException>());
         Assert.That(() => FusedLinearLosses.CrossEntropy(x, x, weight), Throws.TypeOf<DTypeException>());
-        Assert.That(() => FusedLinearLosses.CrossEntropy(x, labels, weight, options: new() { Reduction = LossReduction.None }), Throws.TypeOf<ShapeException>());
+        var trained = Make(new float[20], [5, 4]);
+        trained.RequiresGrad = true;
+        Assert.That(() => FusedLinearLosses.CrossEntropy(x, labels, trained, options: new() { Reduction = LossReduction.None }), Throws.TypeOf<ShapeException>());
         Assert.That(() => FusedLinearLosses.CrossEntropy(x, labels, weight.To(DType.Float16)), Throws.TypeOf<DTypeException>());
         var teacher = Make(new float[12], [3, 4]);
         teacher.RequiresGrad = true;
