@@ -69,7 +69,7 @@ internal static class ModuleWriter
             var tail = hasType ? $", {parameters.First(p => p.ParameterType == typeof(DType)).Name}: type)" : ")";
             if (settings is [{ ParameterType: { IsClass: true, Namespace: "Fla.Layers" } options }])
             {
-                var own = Options(options);
+                if (Options(options) is not { } own) continue;
                 create = $"{head}, new global::{options.FullName} {{ {string.Join(", ", own.Select(a => $"{a.Target} = {a.Name}"))} }}{tail}";
                 return own;
             }
@@ -82,15 +82,19 @@ internal static class ModuleWriter
         return null;
     }
 
-    /// <summary>The settable properties of an options record, with the values that a fresh one has.</summary>
-    private static List<Argument> Options(Type type)
+    /// <summary>The settable properties of an options record, with the values that a fresh one has; null when one must be set that has no counterpart.</summary>
+    private static List<Argument>? Options(Type type)
     {
         var fresh = Activator.CreateInstance(type);
         var arguments = new List<Argument>();
         foreach (var property in type.GetProperties().Where(p => p.SetMethod is { IsPublic: true }).OrderBy(p => Depth(p.DeclaringType!)))
         {
             var isNullable = Nullability.Create(property).ReadState == NullabilityState.Nullable;
-            if (Names.Plain(property.PropertyType, isNullable) is not { } plain) continue;
+            if (Names.Plain(property.PropertyType, isNullable) is not { } plain)
+            {
+                if (property.IsDefined(typeof(System.Runtime.CompilerServices.RequiredMemberAttribute))) return null;
+                continue;
+            }
             var summary = Docs.Summary($"P:{property.DeclaringType!.FullName}.{property.Name}", property.DeclaringType.Assembly);
             arguments.Add(new(property.Name, Names.Escape(Names.Snake(property.Name)), plain, Names.Literal(property.GetValue(fresh), property.PropertyType), summary));
         }

@@ -10,6 +10,9 @@ public sealed class LibTorchException(string message, Exception? inner = null) :
 /// <summary>The native half of TorchSharp: whether it is there, and what of libtorch TorchSharp does not show.</summary>
 internal static unsafe class LibTorch
 {
+    /// <summary>What this version of TorchSharp is made for; torch.__version__ would load what is missing.</summary>
+    public const string PackageVersion = "2.10.0";
+
     private static readonly Lazy<Exports> Native = new(Load);
 
     /// <summary>Loads libtorch, or says what is missing.</summary>
@@ -44,21 +47,22 @@ internal static unsafe class LibTorch
     /// <summary>What to do about a library that the system's loader refused with a message.</summary>
     public static string Advice(string refusal)
     {
-        if (refusal.Contains("GLIBCXX_", StringComparison.Ordinal))
+        var lines = refusal.Split('\n');
+        if (Array.Find(lines, line => line.Contains("GLIBCXX_", StringComparison.Ordinal)) is { } line)
         {
             return "TorchSharp's native library needs a newer libstdc++ than this system has: that of GCC 13 (GLIBCXX_3.4.32), as in Debian 13 or Ubuntu 24.04; "
-                + "Debian 12 is too old. Run the application on such a system or in such a container.";
+                + $"Debian 12 is too old. Run the application on such a system or in such a container. The loader says: {line.Trim()}";
         }
         var system = OperatingSystem.IsWindows() ? "win-x64" : OperatingSystem.IsMacOS() ? "osx-arm64" : "linux-x64";
-        return $"TorchSharp's native library is missing: reference the package libtorch-cpu-{system} {torch.__version__} (or TorchSharp-cpu, or a libtorch-cuda package) in the application. "
-            + "Without it everything but Fla.Torch works.";
+        return $"TorchSharp's native library is missing: reference the package libtorch-cpu-{system} {PackageVersion} (or TorchSharp-cpu, or a libtorch-cuda package) in the application. "
+            + $"Without it everything but Fla.Torch works. The loader says: {lines[0].Trim()}";
     }
 
     private static Exports Load()
     {
         string? refusal = null;
         var torchCpu = TryLoad("torch_cpu");
-        if (TryLoad("LibTorchSharp") == 0) throw new LibTorchException($"{Advice(refusal!)} The system says: {refusal}");
+        if (TryLoad("LibTorchSharp") == 0) throw new LibTorchException(Advice(refusal!));
         torch.InitializeDeviceType(DeviceType.CPU);
         return new(Export("_ZNK2at10TensorBase8_versionEv", "?_version@TensorBase@at@@QEBA_JXZ"),
             Export("_ZN2at6native12is_inferenceERKNS_6TensorE", "?is_inference@native@at@@YA_NAEBVTensor@2@@Z"));

@@ -108,7 +108,8 @@ public sealed class TorchCausalLM : nn.Module<Tensor, Tensor>
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
-        if (disposing) _model.Dispose();
+        // Also for a module that was forgotten: what it holds on the device, the collector does not see. null when the constructor threw.
+        _model?.Dispose();
         base.Dispose(disposing);
     }
 

@@ -51,7 +51,8 @@ public class TorchModule<TModule> : nn.Module<Tensor, Tensor>
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
-        if (disposing) _module.Dispose();
+        // Also for a module that was forgotten: what it holds on the device, the collector does not see. null when the constructor threw.
+        _module?.Dispose();
         base.Dispose(disposing);
     }
 }

@@ -46,7 +46,8 @@ public class TorchModule2<TModule> : nn.Module<Tensor, Tensor, Tensor>
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
-        if (disposing) _module.Dispose();
+        // Also for a module that was forgotten: what it holds on the device, the collector does not see. null when the constructor threw.
+        _module?.Dispose();
         base.Dispose(disposing);
     }
 }

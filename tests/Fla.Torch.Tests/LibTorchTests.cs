@@ -9,7 +9,7 @@ public sealed class LibTorchTests
     [Test]
     public void AdviceNamesThePackageOrTheSystem()
     {
-        Assert.That(LibTorch.Advice("libLibTorchSharp.so: cannot open shared object file"), Does.Contain("libtorch-cpu-").And.Contain("2.10.0"));
+        Assert.That(LibTorch.Advice("libLibTorchSharp.so: cannot open shared object file"), Does.Contain("libtorch-cpu-").And.Contain("2.10.0").And.Contain("cannot open"));
         Assert.That(LibTorch.Advice("/lib/x86_64-linux-gnu/libstdc++.so.6: version `GLIBCXX_3.4.32' not found (required by libLibTorchSharp.so)"),
             Does.Contain("Debian 12 is too old").And.Contain("GCC 13"));
     }
@@ -30,7 +30,7 @@ public sealed class LibTorchTests
     }
 
     [Test]
-    public void TheVersionCounterIsPytorchs()
+    public void VersionsArePytorchs()
     {
         try
         {
@@ -40,6 +40,7 @@ public sealed class LibTorchTests
         {
             Assert.Ignore(e.Message);
         }
+        Assert.That(torch.__version__, Does.StartWith(LibTorch.PackageVersion));
         using var x = torch.ones(3);
         var before = LibTorch.Version(x);
         using var same = x.add_(1);

@@ -34,6 +34,14 @@ internal static class Recurrences
         });
     }
 
+    /// <summary>n corrections a token: the decay before the first of them, the reading after the last.</summary>
+    public static (Tensor O, Tensor State) DeltaProduct(Tensor q, Tensor k, Tensor v, Tensor g, Tensor beta, int n)
+    {
+        var decays = torch.stack([g, .. Enumerable.Repeat(torch.zeros_like(g), n - 1)], 2).flatten(1, 2);
+        var (o, state) = Delta(q.repeat_interleave(n, 1), k, v, beta, decays);
+        return (o.slice(1, n - 1, o.shape[1], n), state);
+    }
+
     /// <summary>S ← diag(e^gk) S + b (Sᵀa)ᵀ + k vᵀ, o = scale · Sᵀ q.</summary>
     public static (Tensor O, Tensor State) Dplr(Tensor q, Tensor k, Tensor v, Tensor a, Tensor b, Tensor? gk = null, double? scale = null, Tensor? initial = null) =>
         Walk(q, v, initial, scale, (state, t) =>

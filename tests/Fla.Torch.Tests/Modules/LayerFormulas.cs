@@ -35,9 +35,19 @@ public sealed class LayerFormulas(Dictionary<string, Tensor> p, int heads, doubl
 
     public Tensor GatedMlp(Tensor x) => Map(nn.functional.silu(Map(x, "gate_proj")) * Map(x, "up_proj"), "down_proj");
 
-    public Tensor FusedRmsNormGated(Tensor x) => Formulas.Rms(x) * p["weight"] * nn.functional.silu(x);
-
     public Tensor RmsNorm(Tensor x) => Formulas.Rms(x, 1e-6) * p["weight"];
+
+    public Tensor LayerNorm(Tensor x) => Formulas.Layer(x) * p["weight"] + p["bias"];
+
+    public Tensor HadamardFeatureMap(Tensor x) => Map(x, "layer1") * Map(x, "layer2");
+
+    public Tensor HedgehogFeatureMap(Tensor x)
+    {
+        var h = 2 * Map(x, "layer");
+        return torch.cat([h, -h], -1).softmax(-1);
+    }
+
+    public Tensor T2RFeatureMap(Tensor x) => Map(x, "layer").relu();
 
     public Tensor ShortConvolution(Tensor x) => Formulas.Convolve(x, p["weight"]);
 

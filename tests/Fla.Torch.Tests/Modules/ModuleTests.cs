@@ -141,6 +141,26 @@ public sealed class ModuleTests(TestDevice device) : TorchTests(device)
     }
 
     [Test]
+    public void AForgottenModuleIsCollected()
+    {
+        var memory = Device.Memory.Allocations;
+        Forget();
+        for (var round = 0; round < 2; round++)
+        {
+            GC.Collect();
+            GC.WaitForPendingFinalizers();
+        }
+        Assert.That(Device.Memory.Allocations, Is.EqualTo(memory));
+
+        [System.Runtime.CompilerServices.MethodImpl(System.Runtime.CompilerServices.MethodImplOptions.NoInlining)]
+        static void Forget()
+        {
+            using var scope = torch.NewDisposeScope();
+            _ = Create().forward(torch.randn(1, 4, Width));
+        }
+    }
+
+    [Test]
     public void ThreadsShareAModule()
     {
         using var layer = Create();

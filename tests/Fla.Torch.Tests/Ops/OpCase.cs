@@ -30,14 +30,14 @@ public sealed record OpCase(string Name, (string Name, Draw Draw, long[] Shape)[
     /// <summary>Whether gradients flow.</summary>
     public bool HasGradients { get; init; } = true;
 
-    /// <summary>What the case is about, beside its name.</summary>
-    public string Note { get; init; } = "";
+    /// <summary>Limit of the error ratios.</summary>
+    public double Tolerance { get; init; } = 2e-5;
 
     /// <summary>Fresh inputs.</summary>
     public Tensor[] Make(bool requiresGrad) => [.. Inputs.Select(input => Make(input.Draw, input.Shape).requires_grad_(requiresGrad))];
 
     /// <inheritdoc/>
-    public override string ToString() => Note == "" ? Name : $"{Name} ({Note})";
+    public override string ToString() => Name;
 
     private static Tensor Make(Draw draw, long[] shape)
     {

@@ -16,10 +16,10 @@ public sealed class OpTests(TestDevice device) : TorchTests(device)
         var inputs = op.Make(op.HasGradients);
         var doubles = inputs.Select(Double).ToArray();
         var (actual, expected) = (op.Run(inputs), op.Reference(doubles));
-        if (op.HasGradients) AssertSame(actual, expected, [.. inputs.Select((input, i) => (op.Inputs[i].Name, input, doubles[i]))]);
+        if (op.HasGradients) AssertSame(actual, expected, [.. inputs.Select((input, i) => (op.Inputs[i].Name, input, doubles[i]))], op.Tolerance);
         else
         {
-            for (var i = 0; i < actual.Length; i++) AssertClose(actual[i], expected[i], 2e-5, $"result {i}");
+            for (var i = 0; i < actual.Length; i++) AssertClose(actual[i], expected[i], op.Tolerance, $"result {i}");
         }
     }
 
