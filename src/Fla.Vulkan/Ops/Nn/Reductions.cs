@@ -108,14 +108,6 @@ public static class Reductions
         }
     }
 
-    /// <summary>x reduced in as many stretches as <paramref name="partials"/>, f32, has elements.</summary>
-    internal static void Partials(Tensor x, Reduction op, Tensor partials)
-    {
-        Require.Float(x, nameof(x));
-        Stage.Launch(x.Device, new(x, partials, null, 1, RowLayout.Index(x.Count, x), 1, (uint)partials.Count, (uint)Ceiling(x.Count, partials.Count), 1, Workgroup, (uint)op,
-            RowLayout.TypeCode(partials), 1), Grid.Linear(partials.Count), x.DType.Variant(), Workgroup);
-    }
-
     private static Tensor Recorded(string name, Tensor x, long outer, long count, long inner, DType type, ReadOnlySpan<int> shape, long spread, float scale)
     {
         var y = Run(x, outer, count, inner, Reduction.Sum, type, shape, scale);

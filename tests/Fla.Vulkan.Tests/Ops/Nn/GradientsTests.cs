@@ -20,6 +20,20 @@ public sealed class GradientsTests(TestDevice device) : NnTests(device)
         for (var i = 0; i < grads.Length; i++) ErrorRatio.AssertClose(onDevice[i].ToSingle(), expected.Output($"{i}").ToFloats(), Tolerance(type), $"gradient {i}");
     }
 
+    [Test]
+    public void ManyGradientsOfAllSizesAndTypesAreTakenTogether()
+    {
+        int[] sizes = [1, 3, 4, 0, 65535, 65536, 65537, 131071, 131072, 200_002, 5, 1000, 8, 2, 77, 1024, 9, 300_001];
+        var grads = sizes.Select((size, i) => Normal(i + 1, FloatTypes[i % FloatTypes.Length], size)).ToList();
+        var expected = Math.Sqrt(grads.Sum(g => g.Data.Sum(x => x * x)));
+        var clip = Gradients.ClipNorm([.. grads.Select((g, i) => Constant(g, FloatTypes[i % FloatTypes.Length]))], 1).ToSingle();
+        Assert.That(clip[0], Is.EqualTo(expected).Within(1e-5 * expected));
+
+        // One that begins where no four can be loaded at once.
+        var odd = Constant(grads[9], DType.Float32).Narrow(1, 200_000);
+        Assert.That(Gradients.ClipNorm([odd], 1).ToSingle()[0], Is.EqualTo(Math.Sqrt(grads[9].Data[1..200_001].Sum(x => (double)(float)x * (float)x))).Within(1e-2));
+    }
+
     [TestCase(float.NaN)]
     [TestCase(float.PositiveInfinity)]
     public void NonFiniteGradientsAreTold(float bad)
