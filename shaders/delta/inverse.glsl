@@ -13,7 +13,10 @@ vec4 getFloats(uint i) { return tilePool[i / 4]; }
 vec4 productQuad(uint left, uint right, uint low, uint high) {
     vec4 sum = vec4(0);
     [[dont_unroll]] for (uint m0 = low; m0 < high; m0 += 16) {
-        [[unroll]] for (uint m = 0; m < tileTrip(16); m++) sum += tileGetFloat(left + m0 + m) * getFloats(right + (m0 + m) * INVERSE_STRIDE);
+        [[unroll]] for (uint m = m0, n = 0; n < tileTrip(4); m += 4, n++) {
+            vec4 x = getFloats(left + m);
+            [[unroll]] for (uint e = 0; e < 4; e++) sum += x[e] * getFloats(right + (m + e) * INVERSE_STRIDE);
+        }
     }
     return sum;
 }

@@ -36,11 +36,12 @@ layout(constant_id = 13) const bool SECOND = false;
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
-// Either a 64 x 64 factor and a slice of the other, or two slices.
+// Either a 64 x 64 factor and a slice of the other, or two slices; behind them all of M where slices are whole tiles.
 #define OPERAND (tileQuads(64, SLICE) > tileQuads(SLICE, 64) ? tileQuads(64, SLICE) : tileQuads(SLICE, 64))
 #define QUADS_PAIR (2 * tileQuads(64, SLICE))
 #define QUADS_FACTOR (tileQuads(64, 64) + OPERAND)
-#define TILE_QUADS (QUADS_PAIR > QUADS_FACTOR ? QUADS_PAIR : QUADS_FACTOR)
+#define QUADS_SLICES (QUADS_PAIR > QUADS_FACTOR ? QUADS_PAIR : QUADS_FACTOR)
+#define TILE_QUADS (QUADS_SLICES + (SLICE == 64 ? tileQuads(64, 64) : 0))
 #define TILE_VECTOR 320
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
@@ -50,6 +51,8 @@ uint K = args.K, V = args.V, H = args.H, C = args.C, head = gl_WorkGroupID.y;
 Tile F = Tile(0, tileStride(64), false);
 Tile columns = Tile(tileQuads(64, 64), tileStride(SLICE), false), rows = Tile(tileQuads(64, 64), tileStride(64), false);
 Tile left = Tile(0, tileStride(SLICE), false), right = Tile(tileQuads(64, SLICE), tileStride(SLICE), false);
+
+Tile M = Tile(QUADS_SLICES, tileStride(64), false);
 
 Tile columnsOf(Tile t, uint c) { return Tile(t.at + c / 4, t.stride, false); }
 Tile rowsOf(Tile t, uint r) { return Tile(t.at + r * t.stride, t.stride, false); }
@@ -77,12 +80,12 @@ vec4 gatedLower(uint r, uint c, vec4 x, uint count) {
     if (lane < 64) for (uint part = 0; part < 16; part++) sum += tileGetFloat(PARTIAL + lane * 17 + part); \
     barrier(); }
 
-// acc += M^T F, for the factor's rows.
+// acc += M^T F, which was written since the last barrier.
 #define ADD_TRANSPOSED(acc) \
     [[dont_unroll]] for (uint m0 = 0; m0 < count; m0 += SLICE) { \
-        TILE_ROWS(rows, SLICE, 64, rowsM, m0, 0, C, H * C, count) \
+        if (SLICE < 64) TILE_ROWS(rows, SLICE, 64, rowsM, m0, 0, C, H * C, count) \
         barrier(); \
-        mma(acc, T(rows), rowsOf(F, m0), SLICE); \
+        mma(acc, T(SLICE < 64 ? rows : M), rowsOf(F, m0), SLICE); \
         barrier(); \
     }
 
@@ -108,6 +111,7 @@ void main() {
         tileVector[lane] = isNull(args.beta) ? 1.0 : atF(args.beta, token).v[r * H];
         tileVector[192 + lane] = factor;
     }
+    if (SLICE == 64) TILE_ROWS(M, 64, 64, rowsM, 0, 0, C, H * C, count)
     bool wantsBeta = !isNull(args.dBeta);
     float dBeta = 0, dRow = 0, dColumn = 0;
     Acc N;
@@ -208,9 +212,9 @@ void main() {
     ACC_PUT(product, F, r, c, x, x * vec4(tileVector[c], tileVector[c + 1], tileVector[c + 2], tileVector[c + 3]))
     accZero(product);
     [[dont_unroll]] for (uint m0 = 0; m0 < C; m0 += SLICE) {
-        TILE_ROWS(columns, 64, SLICE, rowsM, 0, m0, C, H * C, count)
+        if (SLICE < 64) TILE_ROWS(columns, 64, SLICE, rowsM, 0, m0, C, H * C, count)
         barrier();
-        mma(product, columnsOf(F, m0), T(columns), SLICE);
+        mma(product, columnsOf(F, m0), T(SLICE < 64 ? columns : M), SLICE);
         barrier();
     }
     if (GATE == CHANNELS) {
