@@ -2,8 +2,6 @@ namespace Fla.Vulkan.Ops;
 
 public static partial class DeltaOps
 {
-    private const int ShortChunk = 16;
-
     /// <summary>
     /// The generalized delta rule, a decay plus a correction of rank one, in chunks: S ← diag(e^gk) S + b (Sᵀa)ᵀ + k vᵀ, o = scale · Sᵀ q. The correction reads
     /// the state before its decay.
@@ -24,7 +22,7 @@ public static partial class DeltaOps
     /// <exception cref="DTypeException">q, k, v, a, b of different types, or not floats.</exception>
     /// <remarks>Exponents are never positive where they are evaluated, however strong the decay: fla's safe_gate and lower_bound are not needed.</remarks>
     public static (Tensor O, Tensor? FinalState) ChunkDplrDeltaRule(Tensor q, Tensor k, Tensor v, Tensor a, Tensor b, Tensor? gk, float? scale = null,
-        Tensor? initialState = null, bool outputFinalState = false, CuSeqlens? cuSeqlens = null, int chunkSize = ShortChunk) =>
+        Tensor? initialState = null, bool outputFinalState = false, CuSeqlens? cuSeqlens = null, int chunkSize = ChunkTiles.Size) =>
         Dplr(q, k, v, a, b, gk, scale, initialState, outputFinalState, cuSeqlens).Chunk(chunkSize);
 
     /// <summary>As <see cref="ChunkDplrDeltaRule"/> without decay: S ← S + b (Sᵀa)ᵀ + k vᵀ, o = scale · Sᵀ q.</summary>

@@ -18,7 +18,7 @@ public static partial class DeltaOps
     /// <exception cref="ShapeException">Shapes that do not fit together, or another chunk size.</exception>
     /// <exception cref="DTypeException">r, k, v, a, b of different types, or not floats.</exception>
     public static (Tensor O, Tensor? FinalState) ChunkRwkv7(Tensor r, Tensor w, Tensor k, Tensor v, Tensor a, Tensor b, float scale = 1,
-        Tensor? initialState = null, bool outputFinalState = false, CuSeqlens? cuSeqlens = null, int chunkSize = ShortChunk)
+        Tensor? initialState = null, bool outputFinalState = false, CuSeqlens? cuSeqlens = null, int chunkSize = ChunkTiles.Size)
     {
         ArgumentNullException.ThrowIfNull(w);
         return ChunkDplrDeltaRule(r, k, v, a, b, w, scale, initialState, outputFinalState, cuSeqlens, chunkSize);

@@ -16,9 +16,10 @@ public sealed class DeltaChunkTests(TestDevice device) : DeviceTests(device)
             yield return new(usual, gate, 64);
             yield return new(usual with { B = 1, T = 97, H = 1, K = 70, V = 37, Packed = [0, 1, 17, 80, 80, 97], VFirst = true }, gate, 32);
             yield return new(usual with { B = 1, T = 75, H = 1, K = 40, V = 100, HasStates = false }, gate, 16);
-            yield return new(usual with { B = 1, T = 70, H = 2, Type = DType.Float16 }, gate, 64);
-            yield return new(usual with { B = 1, T = 70, H = 2, Type = DType.BFloat16, VFirst = true }, gate, 64);
         }
+        yield return new(usual with { B = 1, Type = DType.BFloat16, VFirst = true }, "", 64);
+        yield return new(usual with { B = 1, Type = DType.Float16 }, "g", 64);
+        yield return new(usual with { B = 1, Type = DType.Float16 }, "gk", 64);
         foreach (var gate in new[] { "g", "gk" })
         {
             yield return new(usual with { B = 1, T = 65, H = 1, K = 256, V = 40, Type = DType.Float16 }, gate, 64);
@@ -44,7 +45,6 @@ public sealed class DeltaChunkTests(TestDevice device) : DeviceTests(device)
         yield return new(usual with { B = 1, T = 97, H = 1, K = 70, V = 37, Packed = [0, 1, 17, 80, 80, 97], VFirst = true }, true, 32);
         yield return new(usual with { B = 1, T = 75, H = 1, K = 40, V = 100, HasStates = false }, true, 16);
         yield return new(usual with { B = 1, T = 70, Type = DType.Float16 }, true, 64);
-        yield return new(usual with { B = 1, T = 70, Type = DType.BFloat16, VFirst = true }, true, 64);
         yield return new(usual with { B = 1, T = 66, H = 1 }, false, 64);
         yield return new(usual with { B = 1, T = 67, H = 1, Normalizer = 0.01 }, true, 64);
         yield return new(usual with { B = 1, T = 65, H = 1, K = 256, V = 40, Type = DType.Float16 }, true, 64);
@@ -66,29 +66,6 @@ public sealed class DeltaChunkTests(TestDevice device) : DeviceTests(device)
             var scale = (float)(c.Scale ?? 1 / Math.Sqrt(c.K));
             return DplrChunk.Run(shape, chunk, x("q"), x("k"), x("v"), x("a"), x("b"), decays ? x("gk") : null, scale, h0, c.HasStates, c.VFirst);
         });
-    }
-
-    /// <summary>1,024 chunks in bf16 against the same numbers in fp32.</summary>
-    [Test]
-    public void LongSequencesStayFinite()
-    {
-        var c = new DeltaCase(B: 1, T: 65536, H: 1, K: 32, V: 32) { Type = DType.BFloat16 };
-        string[] names = ["q", "k", "v", "beta"];
-        float[][] Run(DType type)
-        {
-            using var scope = Device.Scope();
-            var x = names.Select(name => DeltaCase.Upload(Device, c[name], name == "beta" ? DType.Float32 : type)).ToArray();
-            foreach (var leaf in x) leaf.RequiresGrad = true;
-            var (o, ht) = DeltaChunk.Run(LinearShape.Of(x[0], x[1], x[2], null), 64, x[0], x[1], x[1], x[2], x[3], null, false, 0.2f, null, true, false);
-            Autograd.Backward(o, DeltaCase.Upload(Device, c.OutputGradient!, type));
-            return [o.ToSingle(), ht!.ToSingle(), .. x.Select(leaf => leaf.Grad!.ToSingle())];
-        }
-
-        float[][] narrow = Run(c.Type), wide = Run(DType.Float32);
-        foreach (var (name, i) in names.Select(n => "grad." + n).Prepend("ht").Prepend("o").Select((n, i) => (n, i)))
-        {
-            ErrorRatio.AssertClose(narrow[i], wide[i], i < 2 ? c.ForwardTolerance : c.GradientTolerance, name);
-        }
     }
 
     private void Check(DeltaCase c, string gate, int chunk, bool erasesKeys)
