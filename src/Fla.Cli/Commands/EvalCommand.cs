@@ -62,17 +62,14 @@ internal static class EvalCommand
 
     public static Command Create(Terminal terminal)
     {
-        var perplexity = new Command("ppl", """
-            Perplexity of text, in all and by position in a block: does the model use what it has read?
-
-            Examples:
-              fla eval ppl runs/a/step-001000 --data book.txt --block-size 2048 --bucket-size 256
-              fla eval ppl runs/a/step-001000 --data runs/a/held-out.bin --by-document --block-size 512    (as training with --seq-len 512 told it)
-              fla eval ppl gla-1.3B-100B --data pg19.parquet --dtype bf16 --json
-            """)
-        {
-            Folder, Data, Field, Tokenizer, BlockSize, BucketSize, BatchSize, MaxBlocks, ByDocument, AsJson, Type,
-        };
+        var perplexity = new GroupedCommand("ppl", "Perplexity of text, in all and by position in a block: does the model use what it has read?",
+            ("fla eval ppl runs/a/step-001000 --data book.txt --block-size 2048 --bucket-size 256", "does it go down with what was read?"),
+            ("fla eval ppl runs/a/step-001000 --data runs/a/held-out.bin --by-document --block-size 512", "what training with --seq-len 512 told"),
+            ("fla eval ppl gla-1.3B-100B --data pg19.parquet --dtype bf16 --json", "as fla's evals/ppl.py"));
+        perplexity.Add(Folder);
+        perplexity.AddGroup("Text", [Data, Field, Tokenizer]);
+        perplexity.AddGroup("Measure", [BlockSize, BucketSize, BatchSize, MaxBlocks, ByDocument]);
+        perplexity.AddGroup("Form", [Type, AsJson]);
         perplexity.SetAction(parsed => FlaTool.Cancellable(cancellation => Run(terminal, parsed, cancellation)));
         return new("eval", "Measures a checkpoint.") { perplexity };
     }

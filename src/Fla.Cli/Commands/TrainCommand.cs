@@ -97,11 +97,11 @@ internal static class TrainCommand
     {
         var command = new GroupedCommand("train",
             "Trains a model on text. The run can be killed at any moment and resumed, to the same parameters bit for bit; all settings are also fields of one JSON file (--config).",
-            "fla train --data book.txt --out runs/a                                          bytes of a file, a GLA of 8 blocks and width 512",
-            "fla train --data corpus/ --out runs/b --model retnet --tokenizer DIR --dtype bf16 --seq-len 2048",
-            "fla train --data runs/b/tokens.bin --out runs/c --init runs/b/step-001000 --lr 1e-4   more training from a checkpoint, text tokenized before",
-            "fla train --out runs/a --resume                                                 goes on, with the settings in runs/a/train.json",
-            "tensorboard --logdir runs                                                       the curves of all runs");
+            ("fla train --data book.txt --out runs/a", "bytes of a text, a GLA of 8 blocks and width 512"),
+            ("fla train --data corpus/ --out runs/b --model retnet --tokenizer DIR --dtype bf16 --seq-len 2048", "a folder of text, .jsonl and .parquet, with a tokenizer"),
+            ("fla train --data runs/b/tokens.bin --out runs/c --init runs/b/step-001000 --lr 1e-4", "on from a checkpoint as a new run, with text that is tokenized already"),
+            ("fla train --out runs/a --resume", "after Ctrl-C, a crash or a power cut"),
+            ("tensorboard --logdir runs", "the curves of all runs"));
         command.AddGroup("Run", [Out, Resume, ConfigFile, ProfileFile]);
         foreach (var group in Flags.GroupBy(flag => flag.Group)) command.AddGroup(group.Key, group.Select(flag => flag.Option));
         command.Validators.Add(result =>
@@ -120,6 +120,8 @@ internal static class TrainCommand
         if (!resume && runs.Steps.Count > 0) throw new TrainingException($"{runs.Folder} holds a run at step {runs.Steps[^1]}: go on with --resume, or choose another --out");
         var settings = Settings(parsed, resume ? Path.Combine(runs.Folder, TrainSettings.FileName) : parsed.GetValue(ConfigFile));
         if (settings.EvalEvery < 1 || settings.SaveEvery < 0 || settings.SampleEvery < 0) throw new TrainingException("--eval-every is at least 1, --save-every and --sample-every at least 0");
+        if (settings.SampleTokens < 1) throw new TrainingException($"--sample-tokens is at least 1, not {settings.SampleTokens}");
+        if (settings.HeldOutWindows < 1) throw new TrainingException($"--held-out-windows is at least 1, not {settings.HeldOutWindows}; --held-out 0 holds nothing out");
         if (settings.Data == null) throw new TrainingException("there is no text to learn: name it with --data");
         settings.TrainerOptions(maxSequences: 0).Validate();
         var tokenizer = TokenizerFolder(settings) is { } from ? TextTokenizer.Load(from) : TrainingData.HasText(settings, runs.Folder, resume) ? new ByteTokenizer() : null;
@@ -225,6 +227,7 @@ internal static class TrainCommand
                 terminal.Note($"after {step} steps: {OneLine(before)}|{OneLine(after)}");
                 board.Add(step, "sample", before + after);
             },
+            OnFailure = message => terminal.Note($"the model cannot write, training goes on without samples: {message}"),
         };
     }
 

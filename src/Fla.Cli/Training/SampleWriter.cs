@@ -3,10 +3,14 @@ using Fla.Models;
 using Fla.Models.Generation;
 using Fla.Models.Tokenizers;
 using Fla.Models.Training;
+using Fla.Vulkan;
 
 namespace Fla.Cli.Training;
 
-/// <summary>Texts that a model writes while it is trained, always from the same prompts and draws: in samples.jsonl, on the console, in TensorBoard.</summary>
+/// <summary>
+/// Texts that a model writes while it is trained, always from the same prompts and draws, into samples.jsonl. A model that cannot write, or for which there
+/// is no memory beside its training, is trained without.
+/// </summary>
 internal sealed class SampleWriter : IDisposable
 {
     /// <summary>Name of the file in the run's folder.</summary>
@@ -16,6 +20,7 @@ internal sealed class SampleWriter : IDisposable
     private readonly CausalLM _model;
     private readonly TextTokenizer _tokenizer;
     private readonly JsonLinesFile _file;
+    private bool _hasFailed;
 
     /// <summary>Opens the file to append to it.</summary>
     /// <param name="folder">The run's folder.</param>
@@ -41,9 +46,13 @@ internal sealed class SampleWriter : IDisposable
     /// <summary>Told of every text: the step, the prompt, what the model added.</summary>
     public Action<long, string, string> OnSample { get; init; } = (_, _, _) => { };
 
+    /// <summary>Told once why there will be no more texts.</summary>
+    public Action<string> OnFailure { get; init; } = _ => { };
+
     /// <summary>Writes the texts of the step that the trainer is at.</summary>
     public void Write()
     {
+        if (_hasFailed) return;
         _trainer.Pause();
         _model.Eval();
         try
@@ -56,6 +65,11 @@ internal sealed class SampleWriter : IDisposable
                 _file.Write(new() { [JsonLinesFile.StepField] = _trainer.Step, ["prompt"] = prompt, ["text"] = text });
                 OnSample(_trainer.Step, prompt, text);
             }
+        }
+        catch (Exception error) when (error is FlaException and not DeviceLostException or NotSupportedException)
+        {
+            _hasFailed = true;
+            OnFailure(error.Message);
         }
         finally
         {

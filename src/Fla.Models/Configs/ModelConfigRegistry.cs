@@ -15,6 +15,9 @@ internal static class ModelConfigRegistry
         [RetNetConfig.Name] = () => new RetNetConfig(),
     };
 
+    /// <summary>All families by name.</summary>
+    public static IEnumerable<string> Names => Families.Keys;
+
     /// <summary>A configuration with defaults of the family that a config.json names.</summary>
     /// <exception cref="ConfigException">No family is named, or one that this library does not have.</exception>
     public static ModelConfig Create(JsonObject source)

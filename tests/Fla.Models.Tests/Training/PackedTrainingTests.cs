@@ -27,6 +27,28 @@ public sealed class PackedTrainingTests(TestDevice device) : DeviceTests(device)
         Assert.That(result.GradNorm, Is.EqualTo(norm).Within(1e-4 * norm));
     }
 
+    /// <summary>No state may leak in a family, of now or later, that says so.</summary>
+    [TestCaseSource(typeof(ModelConfigRegistry), nameof(ModelConfigRegistry.Names))]
+    public void FamilyKeepsPackedSequencesApartOrSaysThatItDoesNot(string family)
+    {
+        var config = ModelConfig.Parse(Encoding.UTF8.GetBytes($$"""{ "model_type": "{{family}}" }"""));
+        config.SetSizes(32, 2, 2);
+        (config.VocabSize, config.InitializerRange) = (Vocabulary, 0.1);
+        using var model = CausalLM.Create(Device, config, seed: 5);
+        Assert.That(CausalLM.KeepsSequencesApart(Device, config), Is.EqualTo(model.UsesCuSeqlens));
+        if (!model.UsesCuSeqlens)
+        {
+            Assert.That(() => new Trainer(model, Options()), Throws.TypeOf<TrainingException>().With.Message.Contains(family));
+            return;
+        }
+        var (loss, norm) = Separately(model, [Batch(2)]);
+        using var trainer = new Trainer(model, Options());
+        trainer.RunStep([Batch(2)]);
+        var result = trainer.Collect()[0];
+        Assert.That(result.Loss, Is.EqualTo(loss).Within(1e-4));
+        Assert.That(result.GradNorm, Is.EqualTo(norm).Within(1e-3 * norm));
+    }
+
     [Test]
     public void ReplayedStepTakesOtherBoundaries([Values(false, true)] bool isCheckpointed)
     {
