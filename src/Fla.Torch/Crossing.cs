@@ -33,26 +33,6 @@ internal static unsafe class Crossing
         _ => throw new ArgumentOutOfRangeException(nameof(type)),
     };
 
-    /// <summary>A tensor's values on a device; strides are flattened on the way.</summary>
-    /// <exception cref="DTypeException">The device has no such type.</exception>
-    /// <exception cref="DeviceException">The tensor is not in the CPU's memory.</exception>
-    public static DeviceTensor Upload(ComputeDevice device, Tensor source)
-    {
-        var tensor = DeviceTensor.Empty(device, TypeOf(source.dtype), Shape(source));
-        Upload(source, tensor);
-        return tensor;
-    }
-
-    /// <summary>Overwrites a device tensor with a tensor's values.</summary>
-    public static void Upload(Tensor source, DeviceTensor target)
-    {
-        if (source.device_type != DeviceType.CPU) throw new DeviceException($"a tensor on {source.device} was given: Vulkan and TorchSharp share the CPU's memory only, move it with .cpu()");
-        if (target.Count == 0) return;
-        using var grad = torch.no_grad();
-        using var dense = source.contiguous();
-        target.WriteBytes(dense.bytes);
-    }
-
     /// <summary>The elements of an int32 or int64 tensor of one axis; null for null.</summary>
     /// <exception cref="ShapeException">Another number of axes, or a number that needs more than 32 bits.</exception>
     /// <exception cref="DTypeException">No integers.</exception>

@@ -58,8 +58,8 @@ internal sealed class DeviceModule<TModule> : ParameterSet, IDisposable
         }
     }
 
-    /// <summary>Where it runs.</summary>
-    public ComputeDevice Device { get; }
+    /// <inheritdoc/>
+    public override ComputeDevice Device { get; }
 
     /// <summary>The module in the present type of the parameters.</summary>
     public TModule Module { get; private set; }

@@ -16,6 +16,9 @@ internal abstract class ParameterSet
 {
     private readonly Lock _gate = new();
 
+    /// <summary>Where they are computed with.</summary>
+    public abstract ComputeDevice Device { get; }
+
     /// <summary>Number of parameters.</summary>
     public int Count => Slots.Count;
 
@@ -36,13 +39,14 @@ internal abstract class ParameterSet
         {
             var hosts = Slots.Select(slot => (Tensor)slot.Host()).ToArray();
             Prepare(hosts);
+            using var uploads = new Uploads(Device);
             for (var i = 0; i < hosts.Length; i++)
             {
                 var slot = Slots[i];
                 var stamp = Stamp.Of(hosts[i]);
                 if (stamp.Version < 0 || stamp != slot.Stamp)
                 {
-                    Crossing.Upload(hosts[i], slot.OnDevice);
+                    uploads.Copy(hosts[i], slot.OnDevice);
                     slot.Stamp = stamp;
                     Uploads++;
                 }

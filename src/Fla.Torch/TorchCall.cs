@@ -98,10 +98,11 @@ internal sealed class TorchCall
             }
         }
         using var scope = new TensorScope();
+        using var uploads = new Uploads(_device);
         try
         {
             var flowing = Enumerable.Range(0, _edges.Length).Where(i => gradients[_edgeOutputs[i]] is { IsInvalid: false }).ToArray();
-            var given = flowing.Select(i => Crossing.Upload(_device, gradients[_edgeOutputs[i]]!)).ToArray();
+            var given = flowing.Select(i => uploads.Copy(gradients[_edgeOutputs[i]]!)).ToArray();
             var wanted = Enumerable.Range(0, _leaves.Length).Where(i => _leaves[i] != null).ToArray();
             var results = new Tensor?[Needs.Length];
             if (flowing.Length == 0) return results;
@@ -145,7 +146,8 @@ internal sealed class TorchCall
         _isEmpty = isEmpty && Needs.Length > 0;
         var isRecorded = Needs.Length > 0 && !isEmpty;
         using var mode = isRecorded ? Autograd.EnableGrad() : Autograd.NoGrad();
-        var crossed = inputs.Select(t => t is null ? null : IsEmptyBatch(t) ? OneOf(t) : Crossing.Upload(_device, t)).ToArray();
+        using var uploads = new Uploads(_device);
+        var crossed = inputs.Select(t => t is null ? null : IsEmptyBatch(t) ? OneOf(t) : uploads.Copy(t)).ToArray();
         if (isRecorded)
         {
             for (var i = 0; i < crossed.Length; i++)

@@ -8,8 +8,17 @@ internal readonly record struct Readback(MemoryBlock Block, ulong Offset, nint T
 /// <summary>The crossing between host and device: mapped memory where there is, the caller's own pages where they are worth an import, else staging.</summary>
 public sealed unsafe partial class ComputeStream
 {
+    /// <summary>Results staged in one batch: while the host empties a batch, the device fills the next.</summary>
+    private const long StagedBatch = 3L * StagingRing.ChunkSize;
+
+    private readonly Queue<(HostImport Import, ulong Value)> _imports = new();
+
     /// <summary>Copies host bytes to a storage, in stream order.</summary>
-    internal void Upload(ReadOnlySpan<byte> bytes, Storage target, ulong targetOffset)
+    /// <param name="bytes">What to copy.</param>
+    /// <param name="target">Where to.</param>
+    /// <param name="targetOffset">First byte there.</param>
+    /// <param name="isHeld">Whether the memory stays as it is until the stream is next synchronised; else a copy from its own pages is waited for.</param>
+    internal void Upload(ReadOnlySpan<byte> bytes, Storage target, ulong targetOffset, bool isHeld = false)
     {
         lock (_device.Gate)
         {
@@ -20,7 +29,7 @@ public sealed unsafe partial class ComputeStream
                 bytes.CopyTo(new(target.Block.Mapped + target.Offset + target.Lead + targetOffset, bytes.Length));
                 return;
             }
-            if (bytes.Length >= HostImport.Threshold && _device.Features.ExternalMemoryHost && TryUploadInPlace(bytes, target, targetOffset)) return;
+            if (bytes.Length >= HostImport.Threshold && _device.Features.ExternalMemoryHost && TryUploadInPlace(bytes, target, targetOffset, isHeld)) return;
             while (bytes.Length > 0)
             {
                 BeginRecording();
@@ -37,19 +46,20 @@ public sealed unsafe partial class ComputeStream
         }
     }
 
-    /// <summary>Copies from the caller's own memory; waits, because that memory is the caller's again afterwards.</summary>
-    private bool TryUploadInPlace(ReadOnlySpan<byte> bytes, Storage target, ulong targetOffset)
+    /// <summary>Copies from the caller's own memory, and begins at once.</summary>
+    private bool TryUploadInPlace(ReadOnlySpan<byte> bytes, Storage target, ulong targetOffset, bool isHeld)
     {
         fixed (byte* start = bytes)
         {
-            using var import = HostImport.TryCreate(_device, start, (ulong)bytes.Length);
-            if (import == null) return false;
+            if (HostImport.TryCreate(_device, start, (ulong)bytes.Length) is not { } import) return false;
             BeginRecording();
             Touch(target, Access.Write);
             FlushHazards();
             var region = new BufferCopy(import.Offset, target.Offset + target.Lead + targetOffset, (ulong)bytes.Length);
             _api.CmdCopyBuffer(_current, import.Buffer, target.Block.Buffer, 1, &region);
-            Synchronize();
+            _imports.Enqueue((import, _submitted + 1));
+            if (isHeld) Flush();
+            else Synchronize();
             return true;
         }
     }
@@ -60,7 +70,7 @@ public sealed unsafe partial class ComputeStream
         fixed (byte* target = bytes) ReadBytes([new(block, offset, (nint)target, bytes.Length)]);
     }
 
-    /// <summary>Reads several ranges back, after everything recorded so far, with one wait as long as the staging memory holds them.</summary>
+    /// <summary>Reads several ranges back, after everything recorded so far, all copies under way before the first wait, as far as the staging memory holds them.</summary>
     internal void ReadBytes(ReadOnlySpan<Readback> reads)
     {
         lock (_device.Gate)
@@ -68,48 +78,43 @@ public sealed unsafe partial class ComputeStream
             if (IsCapturing) throw new CaptureException("nothing can be read back during a capture: read after the replay");
             if (IsRehearsing)
             {
-                foreach (var read in reads) new Span<byte>((void*)read.Target, (int)read.Size).Clear();
+                foreach (var read in reads) System.Runtime.InteropServices.NativeMemory.Clear((void*)read.Target, (nuint)read.Size);
                 return;
             }
-            var imports = new List<HostImport>();
-            var staged = new List<(nint From, Readback To)>();
-            try
+            var staged = new StagedReads();
+            foreach (var read in reads)
             {
-                foreach (var read in reads)
-                {
-                    if (read.Block.Mapped != null) staged.Add(((nint)(read.Block.Mapped + read.Offset), read));
-                    else if (!TryReadInPlace(read, imports)) Stage(read, staged);
-                }
-                Finish(staged);
+                if (read.Block.Mapped != null) staged.Open.Add(((nint)(read.Block.Mapped + read.Offset), read));
+                else if (!TryReadInPlace(read)) Stage(read, staged);
             }
-            finally
-            {
-                foreach (var import in imports) import.Dispose();
-            }
+            Submit(staged);
+            while (staged.Flying.Count > 0) Empty(staged);
         }
     }
 
-    private void Stage(Readback read, List<(nint From, Readback To)> staged)
+    private void Stage(Readback read, StagedReads staged)
     {
         while (read.Size > 0)
         {
-            if (_staging.IsFull) Finish(staged);
             BeginRecording();
             var (staging, start, mapped) = _staging.Take((int)Math.Min(read.Size, StagingRing.ChunkSize), _submitted + 1, Poll());
             RecordRead(read with { Size = mapped.Length }, staging.Buffer, start);
-            staged.Add(((nint)(staging.Mapped + start), read with { Size = mapped.Length }));
+            staged.Open.Add(((nint)(staging.Mapped + start), read with { Size = mapped.Length }));
             read = new(read.Block, read.Offset + (ulong)mapped.Length, read.Target + mapped.Length, read.Size - mapped.Length);
+            if ((staged.OpenBytes += mapped.Length) < StagedBatch) continue;
+            Submit(staged);
+            if (staged.Flying.Count > 1) Empty(staged);
         }
     }
 
-    /// <summary>Lets the device write a large result into the caller's own memory; the import lives until the copy is done.</summary>
-    private bool TryReadInPlace(Readback read, List<HostImport> imports)
+    /// <summary>Lets the device write a large result into the caller's own memory.</summary>
+    private bool TryReadInPlace(Readback read)
     {
         if (read.Size < HostImport.Threshold || !_device.Features.ExternalMemoryHost) return false;
         if (HostImport.TryCreate(_device, (byte*)read.Target, (ulong)read.Size) is not { } import) return false;
-        imports.Add(import);
         BeginRecording();
         RecordRead(read, import.Buffer, import.Offset);
+        _imports.Enqueue((import, _submitted + 1));
         return true;
     }
 
@@ -121,16 +126,39 @@ public sealed unsafe partial class ComputeStream
         _api.CmdCopyBuffer(_current, read.Block.Buffer, target, 1, &region);
     }
 
-    /// <summary>Waits for the device, and empties what was staged.</summary>
-    private void Finish(List<(nint From, Readback To)> staged)
+    private void Submit(StagedReads staged)
     {
         BeginRecording();
         Barrier(WorkStages, AccessFlags2.MemoryWriteBit, PipelineStageFlags2.HostBit, AccessFlags2.HostReadBit);
-        Synchronize();
-        foreach (var (from, to) in staged) System.Buffer.MemoryCopy((void*)from, (void*)to.Target, to.Size, to.Size);
-        staged.Clear();
+        Flush();
+        staged.Flying.Enqueue((_submitted, staged.Open));
+        (staged.Open, staged.OpenBytes) = ([], 0);
+    }
+
+    /// <summary>Waits for the oldest batch, and copies it to its targets.</summary>
+    private void Empty(StagedReads staged)
+    {
+        var (value, reads) = staged.Flying.Dequeue();
+        Wait(value);
+        foreach (var (from, to) in reads) System.Buffer.MemoryCopy((void*)from, (void*)to.Target, to.Size, to.Size);
+    }
+
+    /// <summary>Gives up the imports whose copies are done.</summary>
+    private void ReleaseImports()
+    {
+        while (_imports.TryPeek(out var first) && first.Value <= _completed) _imports.Dequeue().Import.Dispose();
     }
 
     /// <summary>Whether nothing is recorded or running, so that the host may write where the device could have been reading.</summary>
     private bool IsIdle() => _current.Handle == 0 && _submitted == (_submitted == 0 ? 0 : Poll());
+
+    /// <summary>Results on their way through staging: the batch that is being recorded, and those that are submitted.</summary>
+    private sealed class StagedReads
+    {
+        public List<(nint From, Readback To)> Open { get; set; } = [];
+
+        public long OpenBytes { get; set; }
+
+        public Queue<(ulong Value, List<(nint From, Readback To)> Reads)> Flying { get; } = new();
+    }
 }

@@ -84,11 +84,14 @@ public sealed partial class Tensor
 
     /// <summary>Overwrites all elements with raw bytes, in stream order.</summary>
     /// <exception cref="ShapeException">The number of bytes is not that of the elements.</exception>
-    public void WriteBytes(ReadOnlySpan<byte> bytes)
+    public void WriteBytes(ReadOnlySpan<byte> bytes) => WriteBytes(bytes, isHeld: false);
+
+    /// <summary>As the public form; with <paramref name="isHeld"/> the bytes stay as and where they are until the device is next synchronised.</summary>
+    internal void WriteBytes(ReadOnlySpan<byte> bytes, bool isHeld)
     {
         if (bytes.Length != ByteCount) throw new ShapeException($"{bytes.Length} bytes were given for a tensor {Describe()} of {ByteCount}");
         Storage.Version++;
-        Device.Stream.Upload(bytes, Storage, _offset);
+        Device.Stream.Upload(bytes, Storage, _offset, isHeld);
     }
 
     /// <summary>Reads the raw elements, after all work recorded so far.</summary>

@@ -49,10 +49,27 @@ public sealed class TensorTests(TestDevice device) : DeviceTests(device)
     }
 
     [Test]
-    public unsafe void SeveralTensorsAreReadWithOneWait()
+    public void HeldMemoryIsReadWhileTheCallerGoesOn()
     {
-        // Small ones, one that fills staging many times over, and one whose target's pages are imported where the device can.
-        int[] counts = [3, 0, 7 << 20, 9 << 20, 5];
+        var values = new float[9 << 20];
+        for (var i = 0; i < values.Length; i++) values[i] = i % 1000;
+        var bytes = GC.AllocateArray<byte>(values.Length * 4, pinned: true);
+        System.Buffer.BlockCopy(values, 0, bytes, 0, bytes.Length);
+        var first = Tensor.Empty(Device, DType.Float32, values.Length);
+        var second = Tensor.Empty(Device, DType.Float32, values.Length);
+        first.WriteBytes(bytes, isHeld: true);
+        second.WriteBytes(bytes, isHeld: true);
+        first.Accumulate(second);
+        Device.Synchronize();
+        Array.Clear(bytes);
+        Assert.That(first.ToSingle().Select((value, i) => Math.Abs(value - 2 * values[i])).Max(), Is.Zero);
+    }
+
+    [Test]
+    public unsafe void SeveralTensorsAreReadTogether()
+    {
+        // Small ones, two that each fill a batch of staging, and one whose target's pages are imported where the device can.
+        int[] counts = [3, 0, 7 << 20, 7 << 20, 9 << 20, 5];
         var tensors = counts.Select((count, i) => Tensor.Full(Device, DType.Float32, i + 1, count)).ToArray();
         var targets = counts.Select(count => new float[count]).ToArray();
         var pins = targets.Select(t => t.AsMemory().Pin()).ToArray();
