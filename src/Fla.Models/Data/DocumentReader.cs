@@ -15,7 +15,7 @@ public readonly record struct TextPart(string Text, bool IsFirst = true, bool Is
 /// </summary>
 /// <param name="field">Field of a .jsonl line, or column of a .parquet file, that holds the text.</param>
 /// <param name="partLength">Text files of more characters than this come in parts, cut between lines where words meet no other white space.</param>
-public sealed class DocumentReader(string field = DocumentReader.DefaultField, int partLength = 1 << 22)
+public sealed class DocumentReader(string field = DocumentReader.DefaultField, int partLength = 1 << 20)
 {
     /// <summary>The usual name of the field.</summary>
     public const string DefaultField = "text";
