@@ -2,7 +2,7 @@ namespace Fla.Vulkan.Ops;
 
 /// <summary>
 /// The delta-rule family: a matrix-valued memory that corrects what it holds, S ← decay(S) + k β(v − Ŝᵀk)ᵀ, read by o = scale · Sᵀ q. Tensors are
-/// sequence-first: q, k [B,T,H,K], v and o [B,T,HV,V], of one float type; states [N,HV,K,V] are fp32, N sequences; K and V are at most 256. Decays are
+/// sequence-first: q, k [B,T,H,K], v and o [B,T,HV,V], of one float type; states [N,HV,K,V] are fp32, N sequences; K is at most 256, V 512. Decays are
 /// natural logarithms, at most 0. Where HV may be a multiple of H, value head h reads with query and key head ⌊h / (HV/H)⌋, and gates, β and states belong
 /// to value heads.
 /// </summary>

@@ -2,7 +2,7 @@ namespace Fla.Vulkan.Ops;
 
 /// <summary>
 /// Linear attention and its gated relatives: a matrix-valued memory S ← decay(S) + k vᵀ, read by o = scale · Sᵀ q. Tensors are sequence-first:
-/// q, k [B,T,H,K], v and o [B,T,H,V], of one float type; states [N,H,K,V] are fp32, N sequences; K and V are at most 256. Decays are natural
+/// q, k [B,T,H,K], v and o [B,T,H,V], of one float type; states [N,H,K,V] are fp32, N sequences; K and V are at most 512. Decays are natural
 /// logarithms, at most 0. All functions record gradients of every float argument but constant decays.
 /// </summary>
 /// <remarks>
@@ -41,6 +41,7 @@ public static partial class LinearOps
         Tensor? initialState, bool outputFinalState, CuSeqlens? cuSeqlens)
     {
         var shape = CheckHeadGated(q, k, v, g, decay, initialState, false, cuSeqlens);
+        if (Math.Max(shape.K, shape.V) > LinearShape.LargestResident) return HeadGated.Run(shape, FittingChunk(shape.T), q, k, v, g, decay, ScaleOf(scale, shape), initialState, outputFinalState, false);
         return FusedChunk.Run(shape, FittingChunk(shape.T), q, k, v, g, decay, ScaleOf(scale, shape), initialState, outputFinalState);
     }
 

@@ -9,7 +9,10 @@ namespace Fla.Vulkan.Ops;
 /// <param name="Packed">Boundaries of packed sequences, null for one sequence a batch row.</param>
 internal sealed record LinearShape(int B, int T, int H, int K, int V, CuSeqlens? Packed)
 {
-    private const int LargestHead = 256;
+    /// <summary>Most channels of a head that fit on chip together with the other axis of the state.</summary>
+    public const int LargestResident = 256;
+
+    private const int LargestHead = 512;
 
     /// <summary>Number of sequences.</summary>
     public int N => Packed?.Count ?? B;
@@ -30,7 +33,7 @@ internal sealed record LinearShape(int B, int T, int H, int K, int V, CuSeqlens?
     public int[] State(bool vFirst) => vFirst ? [N, H, V, K] : [N, H, K, V];
 
     /// <summary>Checks q, k [B,T,H,K], v [B,T,H,V] and the packing. With <paramref name="shared"/> v may have a multiple of their heads, which are then the shape's.</summary>
-    /// <exception cref="ShapeException">Shapes that do not fit together, or heads of more than 256 channels.</exception>
+    /// <exception cref="ShapeException">Shapes that do not fit together, or heads of too many channels.</exception>
     /// <exception cref="DTypeException">Not one float type.</exception>
     public static LinearShape Of(Tensor q, Tensor k, Tensor v, CuSeqlens? cuSeqlens, bool shared = false)
     {
@@ -48,7 +51,8 @@ internal sealed record LinearShape(int B, int T, int H, int K, int V, CuSeqlens?
         Require.That(h > 0, "q needs at least one head");
         var heads = shared && v.Size(2) > 0 && v.Size(2) % h == 0 ? v.Size(2) : h;
         Require.Shape(v, "v", b, t, heads, v.Size(3));
-        Require.That(q.Size(3) is > 0 and <= LargestHead, $"q and k need 1 to {LargestHead} channels a head, not {q.Size(3)}");
+        var largestKey = shared ? LargestResident : LargestHead;
+        Require.That(q.Size(3) > 0 && q.Size(3) <= largestKey, $"q and k need 1 to {largestKey} channels a head, not {q.Size(3)}");
         Require.That(v.Size(3) is > 0 and <= LargestHead, $"v needs 1 to {LargestHead} channels a head, not {v.Size(3)}");
         if (cuSeqlens is not null)
         {

@@ -127,7 +127,7 @@ internal static class Recurrence
         if (o.DType == DType.Float32) walk |= Walk.OutputFloat32;
         if (gates.Type == DType.Float32) walk |= Walk.GatesFloat32;
         var groups = (long)shape.N * shape.H * ((shape.V + Columns - 1) / Columns);
-        uint rows = shape.K switch { <= 64 => 8, <= 128 => 16, _ => 32 };
+        uint rows = shape.K switch { <= 64 => 8, <= 128 => 16, <= 256 => 32, _ => 64 };
         Kernel.Launch(r.Device,
             new(r, w, x, o, gates.G, gates.Decay.Gamma, gates.Gk, gates.Gv, h0, ht, shape.Packed?.Starts,
                 (uint)shape.T, (uint)shape.H, (uint)shape.K, (uint)shape.V, (uint)groups, (uint)walk, scale, writeScale, gates.Decay.Kind),

@@ -124,7 +124,7 @@ public sealed class GlaTests(TestDevice device) : DeviceTests(device)
     [Test]
     public void WidestHeadsFit([Values] bool chunked)
     {
-        var c = new LinearCase(B: 1, T: 18, H: 1, K: 256, V: 256) { Type = DType.Float16 };
+        var c = new LinearCase(B: 1, T: 18, H: 1, K: 256, V: 512) { Type = DType.Float16 };
         var expected = Reference.Gla(c.Q, c.Key, c.Value, c.Gk, null, null, c.InitialState, false, null, c.OutputGradient, c.FinalGradient);
         c.Check(Device, expected, [("gk", c.Gk)], (q, k, v, g, h0, _) => chunked
             ? LinearOps.ChunkGla(q, k, v, g[0], null, h0, true)

@@ -83,12 +83,10 @@ public sealed class SimpleGlaTests(TestDevice device) : DeviceTests(device)
         c.Check(Device, expected, [], (q, k, v, _, h0, _) => LinearOps.FusedRecurrentSimpleGla(q, k, v, null, gGamma, null, h0, true));
     }
 
-    [TestCase(LinearMode.Chunk)]
-    [TestCase(LinearMode.FusedChunk)]
-    [TestCase(LinearMode.Recurrent)]
-    public void WidestHeadsFit(LinearMode mode)
+    [Test]
+    public void WidestHeadsFit([Values(LinearMode.Chunk, LinearMode.FusedChunk, LinearMode.Recurrent)] LinearMode mode, [Values(256, 512)] int width)
     {
-        var c = new LinearCase(B: 1, T: 18, H: 1, K: 256, V: 256) { Type = DType.Float16 };
+        var c = new LinearCase(B: 1, T: 18, H: 1, K: width, V: width) { Type = DType.Float16 };
         c.Check(Device, Expected(c), Gates(c), (q, k, v, g, h0, _) => mode switch
         {
             LinearMode.Chunk => LinearOps.ChunkSimpleGla(q, k, v, g[0], null, null, h0, true),
@@ -123,7 +121,7 @@ public sealed class SimpleGlaTests(TestDevice device) : DeviceTests(device)
             Assert.That(() => LinearOps.ChunkSimpleGla(q, q, v, chunkSize: 24), Throws.TypeOf<ShapeException>().With.Message.Contains("chunkSize"));
             Assert.That(() => LinearOps.ChunkSimpleGla(q, q, v, cuSeqlens: packed), Throws.TypeOf<ShapeException>().With.Message.Contains("B must be 1"));
             Assert.That(() => LinearOps.ChunkSimpleGla(q, q, v, initialState: v), Throws.TypeOf<ShapeException>().With.Message.Contains("initialState needs"));
-            Assert.That(() => LinearOps.FusedRecurrentSimpleGla(Tensor.Zeros(Device, DType.Float32, 1, 2, 1, 257), Tensor.Zeros(Device, DType.Float32, 1, 2, 1, 257), v),
+            Assert.That(() => LinearOps.FusedRecurrentSimpleGla(Tensor.Zeros(Device, DType.Float32, 1, 2, 1, 513), Tensor.Zeros(Device, DType.Float32, 1, 2, 1, 513), v),
                 Throws.TypeOf<ShapeException>());
         }
     }
