@@ -53,7 +53,7 @@ public sealed class FuzzTests
     {
         byte[][] seeds =
         [
-            .. ((string[])["gla", "gla_hybrid", "retnet", "based"]).Select(model => File.ReadAllBytes(Golden.Path($"models/{model}/config.json"))),
+            .. ((string[])["gla", "gla_hybrid", "retnet", "based", "kda", "gated_deltaproduct", "rwkv7"]).Select(model => File.ReadAllBytes(Golden.Path($"models/{model}/config.json"))),
             Encoding.UTF8.GetBytes("""{"model_type":"gla","attn":[{"layers":[1],"num_heads":4}],"clamp_min":-Infinity,"x":{"__float__":"NaN"}}"""),
         ];
         Run(seeds, repairLength: false, bytes =>

@@ -56,7 +56,7 @@ internal static class TrainCommand
         Flag<double>("--held-out", "X", $"Share of the text that is only evaluated; 0 for none (default: {d.HeldOut})", (s, v) => s.HeldOut = v);
         Flag<long>("--seed", "S", $"Seed of weights, of the order of the text, and of samples (default: {d.Seed})", (s, v) => s.Seed = v);
         _group = "Model";
-        Flag<string>("--model", "NAME|CONFIG", $"Family such as gla, retnet, linear_attn, or a config.json (default: {d.Model})", (s, v) => s.Model = v);
+        Flag<string>("--model", "NAME|CONFIG", $"Family ({string.Join(", ", Models.Configs.ModelConfig.Families)}) or a config.json (default: {d.Model})", (s, v) => s.Model = v);
         Flag<string?>("--init", "DIR", "Checkpoint to start from instead of fresh weights", (s, v) => s.Init = v);
         Flag<int>("--hidden-size", "D", $"Width of the model, where --model is a name (default: {d.HiddenSize})", (s, v) => s.HiddenSize = v);
         Flag<int>("--layers", "L", $"Blocks (default: {d.Layers})", (s, v) => s.Layers = v);

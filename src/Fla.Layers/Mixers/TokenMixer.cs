@@ -32,7 +32,7 @@ public abstract class TokenMixer : Module
     /// <summary>Whether boundaries of packed sequences are honoured; a layer that does not runs over the row as one sequence, as fla's does.</summary>
     public virtual bool UsesCuSeqlens => true;
 
-    /// <summary>Whether the step-by-step form has gradients; else chunks take its place while gradients are recorded.</summary>
+    /// <summary>Whether the step-by-step form has gradients of its own; else chunks take its place in training and while gradients are recorded.</summary>
     protected virtual bool RecurrentHasGradients => true;
 
     /// <summary>Mixes tokens.</summary>
@@ -85,7 +85,7 @@ public abstract class TokenMixer : Module
     {
         var isShort = length <= AttnModes.RecurrentLength;
         var form = length == 1 ? AttnMode.FusedRecurrent : context.Mode ?? (isShort ? AttnMode.FusedRecurrent : Mode);
-        return form == AttnMode.FusedRecurrent && Autograd.IsEnabled && !RecurrentHasGradients ? AttnMode.Chunk : form;
+        return form == AttnMode.FusedRecurrent && !RecurrentHasGradients && (IsTraining || Autograd.IsEnabled) ? AttnMode.Chunk : form;
     }
 
     private void Check(Tensor x, MixerContext context)

@@ -20,9 +20,16 @@ internal static class LayerFile
 
     private static readonly Dictionary<string, Func<JsonObject, ComputeDevice, DType, TokenMixer>> Layers = new(StringComparer.Ordinal)
     {
+        [nameof(Comba)] = (json, device, type) => new Comba(device, Read<CombaOptions>(json), type),
+        [nameof(DeltaNet)] = (json, device, type) => new DeltaNet(device, Read<DeltaNetOptions>(json), type),
+        [nameof(GatedDeltaNet)] = (json, device, type) => new GatedDeltaNet(device, Read<GatedDeltaNetOptions>(json), type),
+        [nameof(GatedDeltaNet2)] = (json, device, type) => new GatedDeltaNet2(device, Read<GatedDeltaNet2Options>(json), type),
+        [nameof(GatedDeltaProduct)] = (json, device, type) => new GatedDeltaProduct(device, Read<GatedDeltaProductOptions>(json), type),
         [nameof(GatedLinearAttention)] = (json, device, type) => new GatedLinearAttention(device, Read<GatedLinearAttentionOptions>(json), type),
+        [nameof(KimiDeltaAttention)] = (json, device, type) => new KimiDeltaAttention(device, Read<KimiDeltaAttentionOptions>(json), type),
         [nameof(LinearAttention)] = (json, device, type) => new LinearAttention(device, Read<LinearAttentionOptions>(json), type),
         [nameof(MultiScaleRetention)] = (json, device, type) => new MultiScaleRetention(device, Read<MultiScaleRetentionOptions>(json), type),
+        ["RWKV7Attention"] = (json, device, type) => new Rwkv7Attention(device, Read<Rwkv7AttentionOptions>(json), type),
         [nameof(SimpleGatedLinearAttention)] = (json, device, type) => new SimpleGatedLinearAttention(device, Read<SimpleGatedLinearAttentionOptions>(json), type),
     };
 

@@ -15,6 +15,9 @@ public abstract partial class ModelConfig
     /// <summary>A block's first weight that has the MLP's width as rows: a file is judged by it before memory is asked for.</summary>
     internal virtual string MlpWeight => "mlp.gate_proj.weight";
 
+    /// <summary>Where files of an older layout have a parameter; null for nowhere else.</summary>
+    internal virtual StackedKey? OlderKey(string key) => null;
+
     /// <summary>Whether the loss is computed together with the head, so that there are no logits.</summary>
     internal virtual bool FusesLoss(bool isTraining) => FuseLinearCrossEntropy;
 

@@ -26,6 +26,9 @@ public abstract partial class ModelConfig
     private bool _attnIsList;
     private IReadOnlyList<string>? _architectures;
 
+    /// <summary>The families that there are, by their <c>model_type</c>.</summary>
+    public static IEnumerable<string> Families => ModelConfigRegistry.Names;
+
     /// <summary>The family's <c>model_type</c>, such as <c>gla</c>.</summary>
     public abstract string ModelType { get; }
 

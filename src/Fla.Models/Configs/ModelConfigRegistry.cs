@@ -10,9 +10,15 @@ internal static class ModelConfigRegistry
 
     private static readonly SortedDictionary<string, Func<ModelConfig>> Families = new(StringComparer.Ordinal)
     {
+        [CombaConfig.Name] = () => new CombaConfig(),
+        [DeltaNetConfig.Name] = () => new DeltaNetConfig(),
+        [GatedDeltaNetConfig.Name] = () => new GatedDeltaNetConfig(),
+        [GatedDeltaProductConfig.Name] = () => new GatedDeltaProductConfig(),
         [GlaConfig.Name] = () => new GlaConfig(),
+        [KdaConfig.Name] = () => new KdaConfig(),
         [LinearAttentionConfig.Name] = () => new LinearAttentionConfig(),
         [RetNetConfig.Name] = () => new RetNetConfig(),
+        [Rwkv7Config.Name] = () => new Rwkv7Config(),
     };
 
     /// <summary>All families by name.</summary>

@@ -28,7 +28,7 @@ public sealed partial class CausalLM
         var model = new CausalLM(device, config, dtype ?? WeightLoader.TypeOf(checkpoint.Info(EmbeddingKey[prefix.Length..])), isTied);
         try
         {
-            WeightLoader.Load(model, checkpoint, prefix);
+            WeightLoader.Load(model, checkpoint, prefix, config.OlderKey);
             return model;
         }
         catch

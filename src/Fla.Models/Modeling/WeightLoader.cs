@@ -13,16 +13,23 @@ internal static class WeightLoader
     /// <param name="module">Whose parameters.</param>
     /// <param name="checkpoint">The file.</param>
     /// <param name="prefix">A beginning of keys that the file leaves out.</param>
+    /// <param name="olderKey">Where files of an older layout have a parameter, or null.</param>
     /// <exception cref="CheckpointException">Keys that are missing, too many, of another shape, or no floats.</exception>
-    public static void Load(Module module, Checkpoint checkpoint, string prefix = "")
+    public static void Load(Module module, Checkpoint checkpoint, string prefix = "", Func<string, StackedKey?>? olderKey = null)
     {
         var known = new HashSet<string>(StringComparer.Ordinal);
         var missing = new List<string>();
         var sources = new List<(Tensor Parameter, string Key)>();
+        var rows = new List<(Tensor Parameter, StackedKey Place)>();
         foreach (var names in module.StateDict().GroupBy(entry => entry.Value, entry => FileKey(entry.Key)))
         {
             known.UnionWith(names);
             if (names.FirstOrDefault(checkpoint.Contains) is { } key) sources.Add((names.Key, key));
+            else if (olderKey?.Invoke(names.First()) is { } older && checkpoint.Contains(older.Key))
+            {
+                known.Add(older.Key);
+                rows.Add((names.Key, older));
+            }
             else missing.Add(names.First());
         }
         var extra = checkpoint.Tensors.Keys.Where(key => !known.Contains(key)).Order(StringComparer.Ordinal).ToList();
@@ -32,11 +39,17 @@ internal static class WeightLoader
             throw new CheckpointException(string.Join("; ", problems), checkpoint.Location, missing.Concat(extra).First());
         }
         foreach (var (parameter, key) in sources) CheckShape(checkpoint, key, parameter.Shape);
+        foreach (var (parameter, place) in rows) CheckShape(checkpoint, place.Key, [place.Rows, checked((int)parameter.Count)]);
         foreach (var (parameter, key) in sources)
         {
             var info = checkpoint.Info(key);
             if (info.Type != StoredType.Float64 && TypeOf(info) == parameter.DType) parameter.WriteBytes(checkpoint.ReadBytes(key));
             else parameter.Write(checkpoint.ReadSingle(key));
+        }
+        foreach (var (parameter, place) in rows)
+        {
+            var count = checked((int)parameter.Count);
+            parameter.Write(checkpoint.ReadSingle(place.Key).AsSpan(place.Row * count, count));
         }
 
         string FileKey(string key) => key.StartsWith(prefix, StringComparison.Ordinal) ? key[prefix.Length..] : key;

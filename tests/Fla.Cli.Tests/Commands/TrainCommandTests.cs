@@ -96,6 +96,16 @@ public sealed class TrainCommandTests
         Assert.That(error, Does.Contain("linear_attn cannot tell packed documents apart"));
     }
 
+    [Test]
+    public void EveryFamilyTrainsAndWrites([Values("retnet", "delta_net", "gated_deltanet", "gated_deltaproduct", "comba", "kda", "rwkv7")] string family)
+    {
+        var run = In("run");
+        var (status, _, error) = Tool.Run("train", "--data", Text(), "--out", run, "--model", family, "--hidden-size", "32", "--heads", "2", "--layers", "2",
+            "--seq-len", "70", "--batch-size", "2", "--steps", "2");
+        Assert.That(status, Is.Zero, error);
+        Assert.That(Tool.Run("generate", Path.Combine(run, "step-000002"), "--prompt", "the", "-n", "4").Status, Is.Zero);
+    }
+
     [TestCase("bf16", false)]
     [TestCase("f16", true)]
     public void KilledRunResumesBitForBit(string dtype, bool isDistilled)

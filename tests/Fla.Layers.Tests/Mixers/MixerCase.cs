@@ -6,6 +6,7 @@ namespace Fla.Layers.Tests;
 public sealed record MixerCase(string Name, Func<ComputeDevice, DType, TokenMixer> Create, bool IsPackable = true)
 {
     private const int Hidden = 32;
+    private const int Head = 16;
 
     /// <summary>One of each kind, and of each option that changes what is computed.</summary>
     public static IReadOnlyList<MixerCase> All { get; } =
@@ -25,6 +26,25 @@ public sealed record MixerCase(string Name, Func<ComputeDevice, DType, TokenMixe
         Linear("linear dpfp", new() { FeatureMap = "dpfp" }),
         Linear("linear t2r", new() { FeatureMap = "t2r" }),
         Linear("linear identity", new() { FeatureMap = "identity" }),
+        DeltaNet("delta_net", new()),
+        DeltaNet("delta_net gated, no convolutions, identity", new() { UseGate = true, UseShortConv = false, QkActivation = "identity", AllowNegEigval = true }),
+        DeltaNet("delta_net elu, sums", new() { QkActivation = "elu", QkNorm = "sum", UseBeta = false, ConvBias = true, ExpandK = 0.5 }),
+        DeltaNet("delta_net relu", new() { QkActivation = "relu", ExpandV = 2 }),
+        Gdn("gated_deltanet", new()),
+        Gdn("gated_deltanet value heads, negative, ungated", new() { NumVHeads = 4, AllowNegEigval = true, UseGate = false, UseShortConv = false }),
+        Product("gated_deltaproduct", new()),
+        Product("gated_deltaproduct three, no decay, ungated", new() { NumHouseholder = 3, UseForgetGate = false, UseOutputGate = false, AllowNegEigval = false }),
+        Product("gated_deltaproduct value heads, one", new() { NumHouseholder = 1, NumVHeads = 4 }),
+        CombaOf("comba", new()),
+        CombaOf("comba value heads, ungated", new() { NumVHeads = 4, UseOutputGate = false, ConvBias = true }),
+        CombaOf("comba bare", new() { UseInnerDecay = false, UseOutputCorrection = false, UseShortConv = false }),
+        Kda("kda", new()),
+        Kda("kda value heads, bounded, negative", new() { NumVHeads = 4, SafeGate = true, LowerBound = -5, AllowNegEigval = true }),
+        Kda("kda low bound, no convolutions", new() { LowerBound = -8, ExpandV = 2, UseShortConv = false }),
+        Gdn2("gdn2", new()),
+        Gdn2("gdn2 value heads, bounded, negative", new() { NumVHeads = 4, SafeGate = true, AllowNegEigval = true }),
+        Rwkv7("rwkv7", new() { FuseNorm = true }),
+        Rwkv7("rwkv7 wide values", new() { ValueDim = 64, HeadDim = null, NumHeads = 2, ALowRankDim = 5 }),
     ];
 
     /// <inheritdoc/>
@@ -35,8 +55,37 @@ public sealed record MixerCase(string Name, Func<ComputeDevice, DType, TokenMixe
     {
         var mixer = Create(device, type);
         mixer.Initialize(new Initializer(11, 0.2));
+        // Some weights start at zero, and what is multiplied by them with it.
+        var noise = new Initializer(12, 0.1);
+        foreach (var (name, parameter) in mixer.NamedParameters().Where(p => p.Key.Contains("lora", StringComparison.Ordinal)))
+        {
+            var start = parameter.ToSingle();
+            noise.Normal(parameter, name);
+            parameter.Write([.. parameter.ToSingle().Zip(start, (x, y) => x + y)]);
+        }
         return mixer;
     }
+
+    private static MixerCase DeltaNet(string name, DeltaNetOptions o) =>
+        new(name, (d, t) => new DeltaNet(d, o with { HiddenSize = Hidden, NumHeads = 2 }, t));
+
+    private static MixerCase Gdn(string name, GatedDeltaNetOptions o) =>
+        new(name, (d, t) => new GatedDeltaNet(d, o with { HiddenSize = Hidden, NumHeads = 2, HeadDim = Head }, t));
+
+    private static MixerCase Product(string name, GatedDeltaProductOptions o) =>
+        new(name, (d, t) => new GatedDeltaProduct(d, o with { HiddenSize = Hidden, NumHeads = 2, HeadDim = Head, ExpandV = 1 }, t));
+
+    private static MixerCase CombaOf(string name, CombaOptions o) =>
+        new(name, (d, t) => new Comba(d, o with { HiddenSize = Hidden, NumHeads = 2, HeadDim = Head }, t));
+
+    private static MixerCase Kda(string name, KimiDeltaAttentionOptions o) =>
+        new(name, (d, t) => new KimiDeltaAttention(d, o with { HiddenSize = Hidden, NumHeads = 2, HeadDim = Head }, t));
+
+    private static MixerCase Gdn2(string name, GatedDeltaNet2Options o) =>
+        new(name, (d, t) => new GatedDeltaNet2(d, o with { HiddenSize = Hidden, NumHeads = 2, HeadDim = Head }, t));
+
+    private static MixerCase Rwkv7(string name, Rwkv7AttentionOptions o) =>
+        new(name, (d, t) => new Rwkv7Attention(d, o with { HiddenSize = Hidden, HeadDim = o.HeadDim == null ? null : Head, LayerIdx = 0 }, t));
 
     private static MixerCase Gla(string name, GatedLinearAttentionOptions o) =>
         new(name, (d, t) => new GatedLinearAttention(d, o with { HiddenSize = Hidden, NumHeads = 2 }, t));

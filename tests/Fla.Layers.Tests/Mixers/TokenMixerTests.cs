@@ -186,16 +186,29 @@ public sealed class TokenMixerTests(TestDevice device) : DeviceTests(device)
         Assert.That(() => new LinearAttention(Device, new() { HiddenSize = 32, NumHeads = 2, FeatureMap = "cosine" }), Throws.ArgumentException.With.Message.Contains("cosine"));
         Assert.That(() => new LinearAttention(Device, new() { HiddenSize = 32, NumHeads = 2, FeatureMap = null }), Throws.ArgumentException);
         Assert.That(() => new SimpleGatedLinearAttention(Device, new() { HiddenSize = 32, NumHeads = 2, UseOutputGate = false }), Throws.ArgumentException);
+        Assert.That(() => new DeltaNet(Device, new() { HiddenSize = 32, NumHeads = 2, QkNorm = "l1" }), Throws.ArgumentException.With.Message.Contains("l1"));
+        Assert.That(() => new DeltaNet(Device, new() { HiddenSize = 32, NumHeads = 2, QkActivation = "gelu" }), Throws.ArgumentException.With.Message.Contains("gelu"));
+        Assert.That(() => new GatedDeltaNet(Device, new() { HiddenSize = 32, NumHeads = 2, NumVHeads = 3 }), Throws.TypeOf<ShapeException>());
+        Assert.That(() => new GatedDeltaNet(Device, new() { HiddenSize = 32, HeadDim = 3, ExpandV = 0.5 }), Throws.TypeOf<ShapeException>());
+        Assert.That(() => new GatedDeltaProduct(Device, new() { HiddenSize = 32, NumHouseholder = 0 }), Throws.TypeOf<ShapeException>());
+        Assert.That(() => new KimiDeltaAttention(Device, new() { HiddenSize = 32, SafeGate = true }), Throws.ArgumentException);
+        Assert.That(() => new KimiDeltaAttention(Device, new() { HiddenSize = 32, LowerBound = 1 }), Throws.ArgumentException);
+        Assert.That(() => new GatedDeltaNet2(Device, new() { HiddenSize = 32, GateLowerBound = -6 }), Throws.ArgumentException);
+        Assert.That(() => new Rwkv7Attention(Device, new() { HiddenSize = 32, HeadDim = 12 }), Throws.TypeOf<ShapeException>());
+        Assert.That(() => new Rwkv7Attention(Device, new() { HiddenSize = 32, HeadDim = null }), Throws.TypeOf<ShapeException>());
     }
 
     private Dictionary<string, float[]> Run(TokenMixer layer, AttnMode mode)
     {
         var x = Input(2, Length);
         x.RequiresGrad = true;
+        float[] inference;
+        using (Autograd.NoGrad()) inference = layer.Forward(x, new() { Mode = mode }).ToSingle();
         var o = layer.Forward(x, new() { Mode = mode });
         Autograd.Backward(o, Input(2, Length, seed: 5));
         var result = layer.NamedParameters().ToDictionary(p => "grad." + p.Key, p => p.Value.Grad!.ToSingle());
-        result.Add("o", o.ToSingle());
+        result.Add("o", inference);
+        ErrorRatio.AssertClose(o.ToSingle(), inference, Tolerance, $"{mode} o with gradients");
         result.Add("grad.x", x.Grad!.ToSingle());
         layer.ClearGradients();
         return result;

@@ -15,6 +15,12 @@ public sealed class ModelConfigTests
     [TestCase("retnet", typeof(RetNetConfig))]
     [TestCase("linear_attn", typeof(LinearAttentionConfig))]
     [TestCase("based", typeof(LinearAttentionConfig))]
+    [TestCase("delta_net", typeof(DeltaNetConfig))]
+    [TestCase("gated_deltanet", typeof(GatedDeltaNetConfig))]
+    [TestCase("gated_deltaproduct", typeof(GatedDeltaProductConfig))]
+    [TestCase("comba", typeof(CombaConfig))]
+    [TestCase("kda", typeof(KdaConfig))]
+    [TestCase("rwkv7", typeof(Rwkv7Config))]
     public void AFileOfThePythonPackageRoundTripsByteForByte(string model, Type type)
     {
         using var folder = new TemporaryFolder();
@@ -47,6 +53,63 @@ public sealed class ModelConfigTests
             Assert.That((linear.AttnMode, linear.FeatureMap, linear.NumHeads), Is.EqualTo(("fused_chunk", "elementwise_product", 4)));
             Assert.That((linear.NormQ, linear.NormK, linear.NormFeatureMap, linear.TieFeatureMapQk), Is.EqualTo((false, false, false, false)));
         });
+    }
+
+    [Test]
+    public void AbsentFieldsOfTheDeltaFamiliesHaveFlasDefaults()
+    {
+        var deltaNet = Parse<DeltaNetConfig>("""{"model_type":"delta_net"}""");
+        var gdn = Parse<GatedDeltaNetConfig>("""{"model_type":"gated_deltanet"}""");
+        var product = Parse<GatedDeltaProductConfig>("""{"model_type":"gated_deltaproduct"}""");
+        var comba = Parse<CombaConfig>("""{"model_type":"comba"}""");
+        var kda = Parse<KdaConfig>("""{"model_type":"kda"}""");
+        var rwkv7 = Parse<Rwkv7Config>("""{"model_type":"rwkv7"}""");
+        Assert.Multiple(() =>
+        {
+            Assert.That((deltaNet.NumHeads, deltaNet.ExpandK, deltaNet.ExpandV, deltaNet.UseGate, deltaNet.UseShortConv), Is.EqualTo((16, 1.0, 1.0, false, true)));
+            Assert.That((deltaNet.QkNorm, deltaNet.QkActivation, deltaNet.UseBeta, deltaNet.AllowNegEigval), Is.EqualTo(("l2", "silu", true, false)));
+            Assert.That((gdn.NumHiddenLayers, gdn.NumHeads, gdn.NumVHeads, gdn.HeadDim, gdn.ExpandV, gdn.UseGate), Is.EqualTo((21, 6, (int?)null, 256, 2.0, true)));
+            Assert.That((product.NumHouseholder, product.UseForgetGate, product.AllowNegEigval, product.UseOutputGate), Is.EqualTo((1, false, false, true)));
+            Assert.That((comba.NumHiddenLayers, comba.CorrectionFactor, comba.UseInnerDecay, comba.UseOutputCorrection), Is.EqualTo((21, 1.0, true, true)));
+            Assert.That((kda.NumHiddenLayers, kda.NumHeads, kda.HeadDim, kda.ExpandV, kda.SafeGate, kda.LowerBound), Is.EqualTo((24, 16, 128, 1.0, false, (double?)null)));
+            Assert.That((rwkv7.HeadDim, rwkv7.NumHeads, rwkv7.DecayLowRankDim, rwkv7.GateLowRankDim), Is.EqualTo(((int?)64, (int?)null, (int?)64, (int?)128)));
+            Assert.That((rwkv7.ALowRankDim, rwkv7.VLowRankDim, rwkv7.HiddenAct, rwkv7.NormEps), Is.EqualTo(((int?)64, (int?)16, "sqrelu", 1e-5)));
+            Assert.That((rwkv7.NormFirst, rwkv7.NormBias, rwkv7.UseL2Warp, rwkv7.MlpWidth), Is.EqualTo((true, true, true, 8192)));
+        });
+    }
+
+    [Test]
+    public void FieldsThatAFamilyLacksAreNotItsOwn()
+    {
+        var kda = Parse<KdaConfig>("""{"model_type":"kda","elementwise_affine":false,"fuse_linear_cross_entropy":true}""");
+        Assert.That(kda.UnknownFields, Is.EquivalentTo(new[] { "elementwise_affine", "fuse_linear_cross_entropy" }));
+        Assert.That((kda.ElementwiseAffine, kda.FuseLinearCrossEntropy), Is.EqualTo((true, false)));
+        Assert.That(JsonNode.Parse(kda.ToJson())!["elementwise_affine"]!.GetValue<bool>(), Is.False, "kept as it was");
+        Assert.That(JsonNode.Parse(new KdaConfig().ToJson())!.AsObject().ContainsKey("elementwise_affine"), Is.False);
+    }
+
+    [TestCase("128", new[] { 128, 128 })]
+    [TestCase("[64,192]", new[] { 64, 192 })]
+    [TestCase("null", null)]
+    public void ValueWidthsAreOneOrOneForEachLayer(string json, int[]? expected)
+    {
+        var config = Parse<Rwkv7Config>($$"""{"model_type":"rwkv7","hidden_size":64,"num_hidden_layers":2,"value_dim":{{json}}}""");
+        Assert.That(config.ValueDim, Is.EqualTo(expected));
+        Assert.That(JsonNode.Parse(config.ToJson())!["value_dim"]!.ToJsonString(), Is.EqualTo($"[{string.Join(",", expected ?? [64, 64])}]"));
+    }
+
+    [Test]
+    public void SizesOfAFreshModelReachItsHeads()
+    {
+        foreach (var family in new[] { "gla", "delta_net", "gated_deltanet", "gated_deltaproduct", "comba", "kda", "rwkv7" })
+        {
+            var config = Parse<ModelConfig>($$"""{"model_type":"{{family}}"}""");
+            config.SetSizes(96, 3, 2);
+            Assert.That((config.HiddenSize, config.NumHiddenLayers), Is.EqualTo((96, 3)));
+            config.Validate();
+            var heads = config switch { MultiHeadConfig c => c.HeadKeyDim, HeadDimConfig c => c.HeadDim, _ => ((Rwkv7Config)config).HeadDim };
+            Assert.That(heads, Is.EqualTo(family == "gla" ? 24 : 48), family);
+        }
     }
 
     [TestCase(2048, 4.0, null, 5632)]
@@ -122,6 +185,23 @@ public sealed class ModelConfigTests
     [TestCase("""{"model_type":"gla","conv_size":0}""", "conv_size")]
     [TestCase("""{"model_type":"gla","clamp_min":1}""", "clamp_min")]
     [TestCase("""{"model_type":"gla","norm_eps":-1e-6}""", "norm_eps")]
+    [TestCase("""{"model_type":"delta_net","qk_norm":"l1"}""", "qk_norm")]
+    [TestCase("""{"model_type":"delta_net","qk_activation":"gelu"}""", "qk_activation")]
+    [TestCase("""{"model_type":"delta_net","attn_mode":"fused_chunk"}""", "attn_mode")]
+    [TestCase("""{"model_type":"gated_deltanet","num_v_heads":8}""", "num_v_heads")]
+    [TestCase("""{"model_type":"gated_deltanet","head_dim":3,"expand_v":0.5}""", "expand_v")]
+    [TestCase("""{"model_type":"gated_deltanet","head_dim":4194304}""", "num_heads")]
+    [TestCase("""{"model_type":"gated_deltaproduct","num_householder":0}""", "num_householder")]
+    [TestCase("""{"model_type":"kda","safe_gate":true}""", "lower_bound")]
+    [TestCase("""{"model_type":"kda","safe_gate":true,"lower_bound":-6}""", "lower_bound")]
+    [TestCase("""{"model_type":"kda","lower_bound":0}""", "lower_bound")]
+    [TestCase("""{"model_type":"rwkv7","head_dim":null}""", "head_dim")]
+    [TestCase("""{"model_type":"rwkv7","head_dim":60}""", "head_dim")]
+    [TestCase("""{"model_type":"rwkv7","head_dim":null,"num_heads":60}""", "num_heads")]
+    [TestCase("""{"model_type":"rwkv7","value_dim":100}""", "value_dim")]
+    [TestCase("""{"model_type":"rwkv7","value_dim":[2048]}""", "value_dim")]
+    [TestCase("""{"model_type":"rwkv7","value_dim":"wide"}""", "value_dim")]
+    [TestCase("""{"model_type":"rwkv7","hidden_act":"powlu"}""", "hidden_act")]
     [TestCase("""{"model_type":"gla","dtype":"int8"}""", "dtype")]
     [TestCase("""{"model_type":"gla","architectures":"GLA"}""", "architectures")]
     [TestCase("""{"model_type":"gla","fuse_linear_cross_entropy":true}""", "fuse_linear_cross_entropy")]

@@ -26,7 +26,7 @@ public sealed class CausalLMTests(TestDevice device) : DeviceTests(device)
     }
 
     [Test]
-    public void RecomputedBlocksGiveTheSameGradients([Values("gla", "retnet", "linear_attn")] string name)
+    public void RecomputedBlocksGiveTheSameGradients([Values("gla", "retnet", "linear_attn", "gated_deltanet", "rwkv7")] string name)
     {
         using var model = CausalLM.FromPretrained(Golden.Path("models/" + name), Device, DType.Float32);
         model.Train();

@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Fla.Models.Checkpoints;
 using Fla.Models.Configs;
 using Fla.Testing;
@@ -13,7 +14,7 @@ public sealed class PretrainedTests(TestDevice device) : DeviceTests(device)
     private const string Head = "lm_head.weight";
 
     [Test]
-    public void SavedFilesAreTheLoadedOnesByteForByte([Values("gla", "retnet", "linear_attn", "based")] string name)
+    public void SavedFilesAreTheLoadedOnesByteForByte([ValueSource(typeof(Families), nameof(Families.All))] string name)
     {
         using var folder = new TemporaryFolder();
         var source = Golden.Path("models/" + name);
@@ -48,11 +49,19 @@ public sealed class PretrainedTests(TestDevice device) : DeviceTests(device)
     }
 
     [Test]
-    public void NamesAreThoseOfTheFile([Values("gla", "retnet", "linear_attn", "based")] string name)
+    public void NamesAreThoseOfTheFile([ValueSource(typeof(Families), nameof(Families.All))] string name)
     {
         using var file = Checkpoint.Open(Golden.Path("models/" + name));
         using var model = CausalLM.FromPretrained(Golden.Path("models/" + name), Device);
         Assert.That(model.StateDict().Select(entry => entry.Key).Order(StringComparer.Ordinal), Is.EqualTo(file.Tensors.Keys.Order(StringComparer.Ordinal)));
+    }
+
+    [Test]
+    public void ParametersComeInFlasOrder([ValueSource(typeof(Families), nameof(Families.All))] string name)
+    {
+        using var notes = JsonDocument.Parse(File.ReadAllBytes(Golden.Path($"models/{name}/notes.json")));
+        using var model = CausalLM.FromPretrained(Golden.Path("models/" + name), Device);
+        Assert.That(model.NamedParameters().Select(p => p.Key), Is.EqualTo(notes.RootElement.GetProperty("grad_norms").EnumerateObject().Select(p => p.Name)));
     }
 
     [Test]
@@ -148,6 +157,29 @@ public sealed class PretrainedTests(TestDevice device) : DeviceTests(device)
         Assert.That(state["model.layers.0.attn.feature_map_q.layer1.weight"], Is.SameAs(state["model.layers.0.attn.feature_map_k.layer1.weight"]));
         using var file = Checkpoint.Open(folder.Location);
         Assert.That(state["model.layers.0.attn.feature_map_q.layer1.weight"].ToBytes(), Is.EqualTo(file.ReadBytes("model.layers.0.attn.feature_map_k.layer1.weight")));
+    }
+
+    [Test]
+    public void MixturesOfAnOlderRwkv7LoadFromTheirMatrix([Values] bool isWhole)
+    {
+        using var folder = Rewrite("rwkv7", tensors =>
+        {
+            using var file = Checkpoint.Open(Golden.Path("models/rwkv7"));
+            tensors.RemoveAll(t => t.Name.Contains(".attn.x_", StringComparison.Ordinal));
+            for (var layer = 0; layer < 2; layer++)
+            {
+                var rows = "rwkvag".SelectMany(x => file.ReadSingle($"model.layers.{layer}.attn.x_{x}")).Take(isWhole ? 6 * 64 : 5 * 64).ToArray();
+                tensors.Add(TensorData.FromSingle($"model.layers.{layer}.attn.x_x", [rows.Length / 64, 64], rows, StoredType.Float16));
+            }
+        });
+        if (!isWhole)
+        {
+            Assert.That(() => CausalLM.FromPretrained(folder.Location, Device), Throws.TypeOf<CheckpointException>().With.Message.Contains("[5, 64]"));
+            return;
+        }
+        using var model = CausalLM.FromPretrained(folder.Location, Device);
+        using var original = Checkpoint.Open(Golden.Path("models/rwkv7"));
+        foreach (var (key, tensor) in model.NamedParameters()) Assert.That(tensor.ToBytes(), Is.EqualTo(original.ReadBytes(key)), key);
     }
 
     [Test]

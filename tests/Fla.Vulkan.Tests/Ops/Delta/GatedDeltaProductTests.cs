@@ -31,9 +31,14 @@ public sealed class GatedDeltaProductTests(TestDevice device) : DeviceTests(devi
     [TestCase(true, true)]
     public void MayNotDecayAndNormalizes(bool decays, bool isNormalized) => Check(new DeltaCase(B: 1, T: 20) { Householders = 2, HasUnitKeys = !isNormalized }, decays, isNormalized);
 
-    private void Check(DeltaCase c, bool decays, bool isNormalized) =>
-        c.Check(Device, Expected(c, decays, isNormalized), ["beta", .. decays ? new[] { "g" } : []], (x, h0, packed) => DeltaOps.ChunkGatedDeltaProduct(
+    private void Check(DeltaCase c, bool decays, bool isNormalized)
+    {
+        string[] gates = ["beta", .. decays ? new[] { "g" } : []];
+        c.Check(Device, Expected(c, decays, isNormalized), gates, (x, h0, packed) => DeltaOps.ChunkGatedDeltaProduct(
             x("q"), x("k"), x("v"), decays ? x("g") : null, x("beta"), c.Householders, (float?)c.Scale, h0, c.HasStates, isNormalized, packed));
+        c.Check(Device, Expected(c, decays, isNormalized), gates, (x, h0, packed) => DeltaOps.FusedRecurrentGatedDeltaProduct(
+            x("q"), x("k"), x("v"), decays ? x("g") : null, x("beta"), c.Householders, (float?)c.Scale, h0, c.HasStates, isNormalized, packed));
+    }
 
     [Test]
     public void CapturedCallReplaysWithOtherBoundaries()
