@@ -12,6 +12,9 @@ internal sealed class CheckRows
 
     public IReadOnlyList<CheckRow> Rows => _rows;
 
+    /// <summary>Whether every row is below its tolerance.</summary>
+    public bool AreOk => _rows.TrueForAll(row => row.IsOk);
+
     /// <summary>Compares arrays by their error ratio.</summary>
     public void Compare(string key, ReadOnlySpan<float> actual, ReadOnlySpan<float> expected, double tolerance)
     {
@@ -26,13 +29,16 @@ internal sealed class CheckRows
         Add(key, difference == 0 ? 0 : Math.Sqrt(difference / norm), tolerance);
     }
 
-    /// <summary>Adds to each tolerance the error that rounding the weights makes by itself; a row that this alone takes over its tolerance is not judged.</summary>
-    public void Allow(IReadOnlyList<CheckRow> rounding)
+    /// <summary>
+    /// Adds to the tolerance of each row, or of those that fail, the error that rounding the weights makes by itself; a row that this alone takes over its
+    /// tolerance is not judged.
+    /// </summary>
+    public void Allow(IReadOnlyList<CheckRow> rounding, bool isForAll)
     {
         var errors = rounding.ToDictionary(row => row.Key, row => row.Error, StringComparer.Ordinal);
         for (var i = 0; i < _rows.Count; i++)
         {
-            if (_rows[i] is not { Key: not "generated" } row || !(errors[row.Key] is > 0 and var error)) continue;
+            if (_rows[i] is not { Key: not "generated" } row || (row.IsOk && !isForAll) || !(errors[row.Key] is > 0 and var error)) continue;
             var note = $"rounded weights alone: {error.ToString("E1", CultureInfo.InvariantCulture)}";
             _rows[i] = error < row.Tolerance
                 ? row with { Tolerance = row.Tolerance + error, Note = note }
