@@ -85,6 +85,10 @@ internal sealed class TapeFunction : autograd.MultiTensorFunction<TapeFunction>
 }
 
 /// <summary>Errors of backward passes, which PyTorch's engine cannot carry.</summary>
+/// <remarks>
+/// <para>"The derivative for 'nextafter' is not implemented": a second derivative of this library's operators was asked for. There is none.</para>
+/// <para>TorchSharp 0.107 ends the process when anything fails below torch.autograd.grad; below backward() it throws.</para>
+/// </remarks>
 public static class TorchBackward
 {
     [ThreadStatic]

@@ -141,6 +141,28 @@ public sealed class ModuleTests(TestDevice device) : TorchTests(device)
     }
 
     [Test]
+    public void TrainingInScopesLeavesNothingBehind()
+    {
+        using var model = nn.Sequential(("mix", Create()), ("out", nn.Linear(Width, 3)));
+        using var optimizer = torch.optim.SGD(model.parameters(), 0.1);
+        var (x, y) = (torch.randn(2, 6, Width), torch.randn(2, 6, 3));
+        Step();
+        var tensors = DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount;
+        var memory = Device.Memory.Allocations;
+        for (var i = 0; i < 3; i++) Step();
+        Assert.That(DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount, Is.EqualTo(tensors));
+        Assert.That(Device.Memory.Allocations, Is.EqualTo(memory));
+
+        void Step()
+        {
+            using var scope = torch.NewDisposeScope();
+            optimizer.zero_grad();
+            nn.functional.mse_loss(model.forward(x), y).backward();
+            optimizer.step();
+        }
+    }
+
+    [Test]
     public void AForgottenModuleIsCollected()
     {
         var memory = Device.Memory.Allocations;
