@@ -36,10 +36,14 @@
 //   ACC_MAP(acc, r, c, x, expr)        acc(r, c..c+3) = expr(x)
 //   ACC_EACH(acc, r, c, x, statements) visits every (r, c..c+3) of the accumulator once; statements see x = its four values
 //   ACC_PUT(acc, tile, r, c, x, expr)  tile(r, c..c+3) = expr(x), eight columns at a time where it can
+//   mmaEach(accs, count, a, t, b, k)   accs[t] += a·b for t < count, b an expression of t
+//   accLay(acc, tile)                  tile = acc
 //   ACC_STORE(acc, p, r, c, i, left, x, expr)  p[i..i+3] = expr(x) in the storage type for (r, c..c+3), guarded as storeTail4T; i and left are expressions of r and c
 //   TILE_ROWS(tile, rows, cols, p, r0, c0, width, stride, limit)  fills the tile with rows r0.. and columns c0.. of an array of rows of `width`
 //                                      elements, `stride` apart, zeros from row `limit` and column `width` on
 //   TILE_SCALED_ROWS(..., r, factor)   the same, row r of the tile times factor (a float)
+//   TILE_AHEAD(next, count, rows, cols), TILE_FETCH(next, start, rows, cols, p, r0, c0, width, stride, limit), TILE_LAND(tile, rows, cols, next, start, r0, c0, width, limit)
+//                                      TILE_ROWS in two steps, with products between them: cooperative matrices only (TILE_RUNS)
 //   loadQuad(p, i, left), loadTail4T, loadTail4F, storeTail4T(p, i, left, x), storeTail4F    guarded: left = how many elements from i on exist (<= 0: none). TILE_ALIGNED
 //                                      false says that i may be no multiple of 4; TILE_WHOLE true that i is a multiple of 8, left is too where
 //                                      positive, and p of 16 bytes: no tails, and whole octs (eight elements) from memory
@@ -220,25 +224,45 @@ void storeOct(TBuf p, uint i, int left, uvec2 low, uvec2 high) {
     }
 }
 
-#define TILE_OCTS(tile, rows, cols, r, c, oct) { \
-    TILE_DEAL(tileI, (rows) * ((cols) / 8)) { \
-        uint r = tileI / ((cols) / 8), c = tileI % ((cols) / 8) * 8; \
-        tilePool[(tile.at + r * tile.stride + c / 4) >> 1] = oct; \
-    } }
+// Octs of a tile that an invocation reads.
+#define TILE_RUNS(rows, cols) (((rows) * ((cols) / 8) + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x)
+#define TILE_AHEAD(next, count, rows, cols) uvec4 next[(count) * TILE_RUNS(rows, cols)];
+#define TILE_EACH_RUN(rows, cols, j, r, c, statements) \
+    [[unroll]] for (uint j = 0; j < TILE_RUNS(rows, cols); j++) { \
+        uint r = (gl_LocalInvocationIndex + j * gl_WorkGroupSize.x) / ((cols) / 8), c = (gl_LocalInvocationIndex + j * gl_WorkGroupSize.x) % ((cols) / 8) * 8; \
+        statements \
+    }
 uvec4 tileScaled(uvec4 oct, float s) { return uvec4(tilePack(unpack4(oct.xy) * s), tilePack(unpack4(oct.zw) * s)); }
-#define TILE_ROW_OCT(p, r, c, width, stride, limit) loadOct(p, (r) * (stride) + (c), (r) < (limit) ? int(width) - int(c) : 0)
-#define TILE_ROWS(tile, rows, cols, p, r0, c0, width, stride, limit) \
-    TILE_OCTS(tile, rows, cols, tileR, tileC, TILE_ROW_OCT(p, (r0) + tileR, (c0) + tileC, width, stride, limit))
-#define TILE_SCALED_ROWS(tile, rows, cols, p, r0, c0, width, stride, limit, r, factor) \
-    TILE_OCTS(tile, rows, cols, r, tileC, tileScaled(TILE_ROW_OCT(p, (r0) + r, (c0) + tileC, width, stride, limit), factor))
+// An oct to come: nothing looks at it before it lands, so that a load need not wait for the one before. Beyond the array it is any other oct of it.
+uvec4 nextOct(TBuf p, uint r, uint c, uint width, uint stride, uint limit) {
+    if (TILE_WHOLE) return U32x4Buf(uint64_t(p) + uint64_t(c < width && r < limit ? r * stride + c : 0) * 2ul).v;
+    return loadOct(p, r * stride + c, r < limit ? int(width) - int(c) : 0);
+}
+uvec4 landedOct(uvec4 next, uint r, uint c, uint width, uint limit) { return !TILE_WHOLE || c < width && r < limit ? next : uvec4(0); }
+#define TILE_FETCH(next, start, rows, cols, p, r0, c0, width, stride, limit) \
+    TILE_EACH_RUN(rows, cols, tileJ, tileR, tileC, next[(start) + tileJ] = nextOct(p, (r0) + tileR, (c0) + tileC, width, stride, limit);)
+#define TILE_LAND_RUNS(tile, rows, cols, r, c, oct) \
+    TILE_EACH_RUN(rows, cols, tileJ, r, c, \
+        if ((rows) * ((cols) / 8) % gl_WorkGroupSize.x == 0 || r < (rows)) tilePool[(tile.at + r * tile.stride + c / 4) >> 1] = oct;)
+#define TILE_LAND(tile, rows, cols, next, start, r0, c0, width, limit) \
+    TILE_LAND_RUNS(tile, rows, cols, tileR, tileC, landedOct(next[(start) + tileJ], (r0) + tileR, (c0) + tileC, width, limit))
+#define TILE_LAND_SCALED(tile, rows, cols, next, start, r0, c0, width, limit, r, factor) \
+    TILE_LAND_RUNS(tile, rows, cols, r, tileC, tileScaled(landedOct(next[(start) + tileJ], (r0) + r, (c0) + tileC, width, limit), factor))
+#define TILE_ROWS(tile, rows, cols, p, r0, c0, width, stride, limit) { \
+    TILE_AHEAD(tileNext, 1, rows, cols) \
+    TILE_FETCH(tileNext, 0, rows, cols, p, r0, c0, width, stride, limit) \
+    TILE_LAND(tile, rows, cols, tileNext, 0, r0, c0, width, limit) }
+#define TILE_SCALED_ROWS(tile, rows, cols, p, r0, c0, width, stride, limit, r, factor) { \
+    TILE_AHEAD(tileNext, 1, rows, cols) \
+    TILE_FETCH(tileNext, 0, rows, cols, p, r0, c0, width, stride, limit) \
+    TILE_LAND_SCALED(tile, rows, cols, tileNext, 0, r0, c0, width, limit, r, factor) }
 
 #define TILE_STAGE(tile, rows, cols, r, c, quad) { \
-    TILE_DEAL(tileI, (rows) * ((cols) / 8)) { \
-        uint r = tileI / ((cols) / 8), tileC = tileI % ((cols) / 8) * 8; uvec4 tileO; \
-        { uint c = tileC; tileO.xy = tilePack(quad); } \
-        { uint c = tileC + 4; tileO.zw = tilePack(quad); } \
-        tilePool[(tile.at + r * tile.stride + tileC / 4) >> 1] = tileO; \
-    } }
+    uvec4 tileNext[TILE_RUNS(rows, cols)]; \
+    TILE_EACH_RUN(rows, cols, tileJ, r, tileC, \
+        { uint c = tileC; tileNext[tileJ].xy = tilePack(quad); } \
+        { uint c = tileC + 4; tileNext[tileJ].zw = tilePack(quad); }) \
+    TILE_LAND_RUNS(tile, rows, cols, tileR, tileC, tileNext[tileJ]) }
 #else
 #ifdef T_f32
 vec4 tileWiden(vec4 x) { return x; }

@@ -69,6 +69,26 @@ void tileSync() { controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageS
         } \
     } }
 
+// count accumulators += a times tiles b(0), b(1) ..: fragments of a are loaded once.
+#define mmaEach(accs, count, a, t, b, k) if (accActive()) { \
+    const Tile tileA = a; \
+    [[unroll]] for (uint tileL = 0; tileL < tileTrip(k); tileL += FRAG_K) { \
+        FragA tileFA[PER_M]; \
+        [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) { \
+            if (tileA.transposed) coopMatLoad(tileFA[tileI], tilePool, (tileA.at + tileL * tileA.stride + accRow(tileI) / 4) >> 1, tileA.stride >> 1, gl_CooperativeMatrixLayoutColumnMajor); \
+            else coopMatLoad(tileFA[tileI], tilePool, (tileA.at + accRow(tileI) * tileA.stride + tileL / 4) >> 1, tileA.stride >> 1, gl_CooperativeMatrixLayoutRowMajor); \
+        } \
+        [[unroll]] for (uint t = 0; t < count; t++) { \
+            const Tile tileB = b; \
+            [[unroll]] for (uint tileJ = 0; tileJ < PER_N; tileJ++) { \
+                FragB tileFB; \
+                if (tileB.transposed) coopMatLoad(tileFB, tilePool, (tileB.at + accColumn(tileJ) * tileB.stride + tileL / 4) >> 1, tileB.stride >> 1, gl_CooperativeMatrixLayoutColumnMajor); \
+                else coopMatLoad(tileFB, tilePool, (tileB.at + tileL * tileB.stride + accColumn(tileJ) / 4) >> 1, tileB.stride >> 1, gl_CooperativeMatrixLayoutRowMajor); \
+                [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) accs[t].f[tileI * PER_N + tileJ] = coopMatMulAdd(tileFA[tileI], tileFB, accs[t].f[tileI * PER_N + tileJ]); \
+            } \
+        } \
+    } }
+
 #define accToScratch(f) { \
     coopMatStore(f, tileScratch, gl_SubgroupID * FRAG_M * FRAG_STRIDE, FRAG_STRIDE, gl_CooperativeMatrixLayoutRowMajor); \
     tileSync(); }
@@ -141,5 +161,28 @@ void accReplace(inout Acc acc, uint at, FragC f) {
             uint c = tileC; statements) \
         tileSync(); \
     } }
+
+// Accumulators as they are into a tile, in the storage type: 16-bit accumulators carry the patterns, as there are none of bfloat16.
+#ifdef T_bf16
+#define TILE_HALF(x) uint16BitsToFloat16(bfloat16BitsToUintEXT(bfloat16_t(x)))
+#else
+#define TILE_HALF(x) float16_t(x)
+#endif
+#define FragHalf coopmat<float16_t, gl_ScopeSubgroup, FRAG_M, FRAG_N, gl_MatrixUseAccumulator>
+#define accLay(acc, tile) if (accActive()) { \
+    const Tile tileL = tile; \
+    ACC_FRAGMENTS(tileF) { \
+        FragHalf tileH; \
+        [[unroll]] for (uint tileE = 0; tileE < tileH.length(); tileE++) tileH[tileE] = TILE_HALF(acc.f[tileF][tileE]); \
+        coopMatStore(tileH, tilePool, (tileL.at + accRow(tileF / PER_N) * tileL.stride + accColumn(tileF % PER_N) / 4) >> 1, tileL.stride >> 1, gl_CooperativeMatrixLayoutRowMajor); \
+    } }
+
+// The same in fp32: rows of a tile of floats begin TILE_FLOATS vectors apart, the first at oct `place` of the pool.
+#define TILE_FLOATS (TILE_N / 4 + 1)
+#define accSpread(acc, place) if (accActive()) { \
+    ACC_FRAGMENTS(tileF) coopMatStore(acc.f[tileF], tilePool, (place) + accRow(tileF / PER_N) * TILE_FLOATS + accColumn(tileF % PER_N) / 4, TILE_FLOATS, gl_CooperativeMatrixLayoutRowMajor); \
+    }
+vec4 tileFloats(uint place, uint r, uint c) { return uintBitsToFloat(tilePool[place + r * TILE_FLOATS + c / 4]); }
+
 #define ACC_PUT(acc, tile, r, c, x, expr) ACC_OCTS(acc, r, c, x, expr, tilePool[(tile.at + r * tile.stride + c / 4) >> 1] = uvec4(tileLow, tileHigh);)
 #define ACC_STORE(acc, p, r, c, i, left, x, expr) ACC_OCTS(acc, r, c, x, expr, storeOct(p, i, left, tileLow, tileHigh);)

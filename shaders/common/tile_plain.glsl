@@ -98,3 +98,5 @@ void mma(inout Acc acc, Tile a, Tile b, uint k) {
 
 #define ACC_PUT(acc, tile, r, c, x, expr) ACC_EACH(acc, r, c, x, tilePut(tile, r, c, expr);)
 #define ACC_STORE(acc, p, r, c, i, left, x, expr) ACC_EACH(acc, r, c, x, storeTail4T(p, i, left, expr);)
+#define accLay(acc, tile) ACC_PUT(acc, tile, tileR, tileC, tileX, tileX)
+#define mmaEach(accs, count, a, t, b, k) [[unroll]] for (uint t = 0; t < count; t++) mma(accs[t], a, b, k);

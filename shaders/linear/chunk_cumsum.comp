@@ -16,8 +16,39 @@ layout(push_constant, scalar) uniform Args {
 } args;
 
 layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint PLAIN = 0;              // x alone is summed, in one part: 4 columns an invocation, or 1; 0 is the general sum
 
-const uint REVERSE = 1, EXCLUSIVE = 2, PER_SEQUENCE = 4;
+const uint REVERSE = 1, EXCLUSIVE = 2, PER_SEQUENCE = 4, AHEAD = 16;
+
+uint rowOf(Span tokens, uint i, bool reverse) { return tokens.first + (reverse ? tokens.count - 1 - i : i); }
+
+#ifdef T_f32
+#define Element float
+#define Quad vec4
+float valueOf(Element x) { return x; }
+vec4 valuesOf(Quad x) { return x; }
+Quad quadAt(uint64_t i) { return load4F(atF(args.x, i), 0); }
+#else
+#define Element uint16_t
+#define Quad uvec2
+float valueOf(Element x) { return FROM_BITS(uint(x)); }
+vec4 valuesOf(Quad x) { return unpack4(x); }
+Quad quadAt(uint64_t i) { return U16x4Buf(uint64_t(args.x) + i * 2ul).v; }
+#endif
+
+void sumQuads(Span tokens, uint column, uint64_t corner, bool reverse, bool exclusive) {
+    vec4 sum = isNull(args.start) ? vec4(0) : load4F(atF(args.start, corner), 0);
+    [[dont_unroll]] for (uint i = 0; i < tokens.count; i += AHEAD) {
+        Quad next[AHEAD];
+        [[unroll]] for (uint j = 0; j < AHEAD; j++) next[j] = quadAt(uint64_t(rowOf(tokens, min(i + j, tokens.count - 1), reverse)) * args.columns + column);
+        [[unroll]] for (uint j = 0; j < AHEAD; j++) {
+            vec4 before = sum;
+            if (i + j < tokens.count) sum += valuesOf(next[j]);
+            if (i + j < tokens.count && !isNull(args.y)) store4F(atF(args.y, uint64_t(rowOf(tokens, i + j, reverse)) * args.columns + column), 0, exclusive ? before : sum);
+        }
+    }
+    if (!isNull(args.total)) store4F(atF(args.total, corner), 0, sum);
+}
 
 float term(uint64_t i) {
     float sum = 0;
@@ -34,10 +65,11 @@ float term(uint64_t i) {
 }
 
 void main() {
-    uint tiles = (args.columns + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
+    const uint WIDTH = PLAIN == 4 ? 4 : 1;
+    uint tiles = (args.columns + gl_WorkGroupSize.x * WIDTH - 1) / (gl_WorkGroupSize.x * WIDTH);
     uint group = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
     uint segment = group / tiles;
-    uint column = (group % tiles) * gl_WorkGroupSize.x + gl_LocalInvocationID.x;
+    uint column = ((group % tiles) * gl_WorkGroupSize.x + gl_LocalInvocationID.x) * WIDTH;
     if (segment >= args.segments || column >= args.columns) return;
 
     Span tokens = (args.flags & PER_SEQUENCE) != 0
@@ -46,10 +78,23 @@ void main() {
     bool reverse = (args.flags & REVERSE) != 0;
     bool exclusive = (args.flags & EXCLUSIVE) != 0;
     uint64_t corner = uint64_t(segment) * args.columns + column;
+    if (PLAIN == 4) {
+        sumQuads(tokens, column, corner, reverse, exclusive);
+        return;
+    }
     float sum = isNull(args.start) ? 0.0 : atF(args.start, corner).v[0];
-    for (uint i = 0; i < tokens.count; i++) {
-        uint row = tokens.first + (reverse ? tokens.count - 1 - i : i);
-        uint64_t at = uint64_t(row) * args.columns + column;
+    // Plain elements are read some at a time and looked at later, so that their loads are under way together.
+    [[dont_unroll]] for (uint i = 0; i < tokens.count && PLAIN == 1; i += AHEAD) {
+        Element next[AHEAD];
+        [[unroll]] for (uint j = 0; j < AHEAD; j++) next[j] = atT(args.x, uint64_t(rowOf(tokens, min(i + j, tokens.count - 1), reverse)) * args.columns + column).v[0];
+        [[unroll]] for (uint j = 0; j < AHEAD; j++) {
+            float before = sum;
+            if (i + j < tokens.count) sum += valueOf(next[j]);
+            if (i + j < tokens.count && !isNull(args.y)) atF(args.y, uint64_t(rowOf(tokens, i + j, reverse)) * args.columns + column).v[0] = exclusive ? before : sum;
+        }
+    }
+    for (uint i = 0; i < tokens.count && PLAIN == 0; i++) {
+        uint64_t at = uint64_t(rowOf(tokens, i, reverse)) * args.columns + column;
         float before = sum;
         sum += term(at);
         if (!isNull(args.y)) atF(args.y, at).v[0] = exclusive ? before : sum;

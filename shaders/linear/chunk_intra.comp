@@ -2,9 +2,9 @@
 // e^{-G_s} alone would overflow, so pairs are taken level by level: for W = C/2, C/4 .. 1, rows r in the upper and s in the lower half of a block
 // of 2W tokens. With rho = G of the token before the upper half both G_r - rho and rho - G_s are at most 0, and as a token is
 // either a row or a column of its level, one tile X (a_r e^{G_r - rho} or b_s e^{rho - G_s}) gives the level as X X^T. The diagonal is a . b.
+// That is for strong decays; weak ones (weak.glsl) make it one product, as does the lack of a gate: A = scale a b^T.
 // EXCLUSIVE: a_r is gated by G_{r-1} instead, and A is meant for s < r.
-// Without GATED: A = scale a b^T, the same triangle.
-// a, b [tokens, H, K]; gate: G, cumulative log decay in the chunk, fp32 [tokens, H, K]; A fp32 [tokens, H, C], written for s <= r.
+// a, b [tokens, H, K]; gate: G, cumulative log decay in the chunk, fp32 [tokens, H, K]; A fp32 [tokens, H, C], zero for s > r in the latter two.
 // One workgroup a chunk (x) and head (y).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
 // @exclude T=f32 MM=coopmat
@@ -33,15 +33,63 @@ layout(constant_id = 11) const bool EXCLUSIVE = false;
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 #include "linear/levels.glsl"
+#include "linear/weak.glsl"
 
 uint K = args.K, H = args.H;
 
-void storeRow(F32Buf A, uint r, uint c, vec4 x, uint width, uint count) {
+void storeLevel(F32Buf A, uint r, uint c, vec4 x, uint width, uint count) {
     [[unroll]] for (uint e = 0; e < 4; e++) {
-        bool isMine = GATED ? isLevelPair(r, c + e, width) : c + e <= r;
-        if (r < count && isMine) A.v[r * H * args.C + c + e] = args.scale * x[e];
+        if (r < count && isLevelPair(r, c + e, width)) A.v[r * H * args.C + c + e] = args.scale * x[e];
     }
 }
+
+void storeTriangle(F32Buf A, uint r, uint c, vec4 x, uint count) {
+    if (r < count && c < args.C) store4F(A, r * H * args.C + c, mix(vec4(0), args.scale * x, lessThanEqual(uvec4(c) + uvec4(0, 1, 2, 3), uvec4(r))));
+}
+
+#ifdef MM_coopmat
+// One slice of the operands and gates: read while the products of the one before run.
+const uint RUNS = TILE_RUNS(64, SLICE);
+#define FETCH(k0) { \
+    TILE_FETCH(nextA, 0, 64, SLICE, rowsA, 0, k0, K, H * K, count) \
+    TILE_FETCH(nextB, 0, 64, SLICE, rowsB, 0, k0, K, H * K, count) \
+    if (GATED) { \
+        TILE_EACH_RUN(64, SLICE, j, r, c, \
+            nextGates[2 * j] = nextQuadF(gates, r, (k0) + c, K, H * K, count); \
+            nextGates[2 * j + 1] = nextQuadF(gates, r, (k0) + c + 4, K, H * K, count);) \
+        if (EXCLUSIVE) TILE_EACH_RUN(64, SLICE, j, r, c, \
+            nextReads[2 * j] = nextQuadF(gates, max(r, 1) - 1, (k0) + c, K, H * K, count); \
+            nextReads[2 * j + 1] = nextQuadF(gates, max(r, 1) - 1, (k0) + c + 4, K, H * K, count);) \
+        middleGates[0] = nextQuadF(gates, middleToken(count), (k0) + lane % (SLICE / 8) * 8, K, H * K, count); \
+        middleGates[1] = nextQuadF(gates, middleToken(count), (k0) + lane % (SLICE / 8) * 8 + 4, K, H * K, count); \
+    } }
+#define LAND(k0) { \
+    if (GATED) { \
+        TILE_EACH_RUN(64, SLICE, j, r, c, nextGates[2 * j] = exp(nextGates[2 * j] - middleGates[0]); nextGates[2 * j + 1] = exp(nextGates[2 * j + 1] - middleGates[1]);) \
+        TILE_LAND_RUNS(x, 64, SLICE, r, c, gatedOct(landedOct(nextA[tileJ], r, (k0) + c, K, count), \
+            EXCLUSIVE ? exp(nextReads[2 * tileJ] - middleGates[0]) : nextGates[2 * tileJ], EXCLUSIVE ? exp(nextReads[2 * tileJ + 1] - middleGates[1]) : nextGates[2 * tileJ + 1])) \
+        TILE_LAND_RUNS(y, 64, SLICE, r, c, gatedOct(landedOct(nextB[tileJ], r, (k0) + c, K, count), 1 / nextGates[2 * tileJ], 1 / nextGates[2 * tileJ + 1])) \
+    } else { \
+        TILE_LAND(x, 64, SLICE, nextA, 0, 0, k0, K, count) \
+        TILE_LAND(y, 64, SLICE, nextB, 0, 0, k0, K, count) \
+    } }
+uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high) { return uvec4(tilePack(unpack4(oct.xy) * low), tilePack(unpack4(oct.zw) * high)); }
+#else
+// G - rho, rows past the last token as the last.
+vec4 fromMiddle(F32Buf gates, uint r, uint c, uint count) {
+    return rowQuadF(gates, min(r, count - 1), c, K, H * K, count) - rowQuadF(gates, middleToken(count), c, K, H * K, count);
+}
+
+#define FETCH(k0) {}
+#define LAND(k0) { \
+    if (GATED) { \
+        TILE_STAGE(x, 64, SLICE, r, c, (widen(rowQuad(rowsA, r, k0 + c, K, H * K, count)) * exp(fromMiddle(gates, EXCLUSIVE ? max(r, 1) - 1 : r, k0 + c, count)))) \
+        TILE_STAGE(y, 64, SLICE, r, c, (widen(rowQuad(rowsB, r, k0 + c, K, H * K, count)) * exp(-fromMiddle(gates, r, k0 + c, count)))) \
+    } else { \
+        TILE_ROWS(x, 64, SLICE, rowsA, 0, k0, K, H * K, count) \
+        TILE_ROWS(y, 64, SLICE, rowsB, 0, k0, K, H * K, count) \
+    } }
+#endif
 
 void main() {
     Chunk chunk = chunkAt(args.packed, args.N, gl_WorkGroupID.x, args.T, args.C);
@@ -52,30 +100,36 @@ void main() {
     F32Buf gates = GATED ? atF(args.gate, token * K) : args.gate, A = atF(args.A, token * args.C);
     Tile x = Tile(0, tileStride(SLICE), false), y = Tile(tileQuads(64, SLICE), tileStride(SLICE), false);
 
-    [[dont_unroll]] for (uint width = args.C / 2; width > 0; width = GATED ? width / 2 : 0) {
-        Acc scores;
-        accZero(scores);
+    Acc scores;
+    accZero(scores);
+#ifdef MM_coopmat
+    TILE_AHEAD(nextA, 1, 64, SLICE)
+    TILE_AHEAD(nextB, 1, 64, SLICE)
+    vec4 nextGates[2 * RUNS]; vec4 nextReads[2 * RUNS]; vec4 middleGates[2];
+#endif
+    FETCH(0)
+    if (!GATED || isWeakChunk(gates, K, H * K, count)) {
         [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += SLICE) {
-            if (GATED) {
-                TILE_STAGE(x, 64, SLICE, r, c, (levelReference(r, width) < count && r < count
-                    ? widen(isUpper(r, width) ? rowQuad(rowsA, r, k0 + c, K, H * K, count) : rowQuad(rowsB, r, k0 + c, K, H * K, count))
-                        * levelFactor(gates, r, k0 + c, width, K, H * K, count, EXCLUSIVE)
-                    : vec4(0)))
-            } else {
-                TILE_ROWS(x, 64, SLICE, rowsA, 0, k0, K, H * K, count)
-                TILE_ROWS(y, 64, SLICE, rowsB, 0, k0, K, H * K, count)
-            }
+            LAND(k0)
             barrier();
-            if (GATED) {
-                mma(scores, x, T(x), SLICE);
-            } else {
-                mma(scores, x, T(y), SLICE);
-            }
+            if (k0 + SLICE < K) FETCH(k0 + SLICE)
+            mma(scores, x, T(y), SLICE);
             barrier();
         }
-        ACC_EACH(scores, r, c, x, storeRow(A, r, c, x, width, count);)
+        ACC_EACH(scores, r, c, x, storeTriangle(A, r, c, x, count);)
+        return;
     }
-    if (!GATED) return;
+
+    [[dont_unroll]] for (uint width = args.C / 2; width > 0; width /= 2) {
+        accZero(scores);
+        [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += SLICE) {
+            TILE_STAGE(x, 64, SLICE, r, c, levelElements(rowsA, rowsB, gates, r, k0 + c, width, K, H * K, count, EXCLUSIVE))
+            barrier();
+            mma(scores, x, T(x), SLICE);
+            barrier();
+        }
+        ACC_EACH(scores, r, c, x, storeLevel(A, r, c, x, width, count);)
+    }
 
     uint parts = min(gl_WorkGroupSize.x / 64, 4);          // the diagonal: so many invocations a row
     uint row = lane / parts, part = lane % parts;

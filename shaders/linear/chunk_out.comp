@@ -52,6 +52,8 @@ uint P = args.P, Q = args.Q, H = args.H, head = gl_WorkGroupID.y;
 const bool reverse = (FLAGS & REVERSE) != 0, stateT = (FLAGS & STATE_T) != 0, hasState = (FLAGS & NO_STATE) == 0;
 uint q0;
 
+// Accumulators: tiles of the output, and with MODE 0 the scores.
+const uint PRODUCTS = TILES + (MODE == 0 ? 1 : 0);
 Tile stateTile(uint t) { return Tile((2 + t) * OPERAND, stateT ? tileStride(SLICE) : tileStride(64), stateT); }
 Tile valueTile(uint t) { return Tile(tileQuads(64, 64) + t * tileQuads(SLICE, 64), tileStride(64), false); }
 
@@ -70,10 +72,62 @@ void stageState(Tile tile, uint64_t at, uint p0, uint q0) {
     }
 }
 
+// e^{G} of a channel's decay G at a token, or of what is left of it to the chunk's end.
+vec4 decayFactor(vec4 g, vec4 last) { return exp(reverse ? last - g : g); }
+
 vec4 vectorFactor(F32Buf gates, uint r, uint c, uint width, uint count) {
-    vec4 g = rowQuadF(gates, r, c, width, H * width, count);
-    return exp(reverse ? rowQuadF(gates, count - 1, c, width, H * width, count) - g : g);
+    return decayFactor(rowQuadF(gates, r, c, width, H * width, count), rowQuadF(gates, count - 1, c, width, H * width, count));
 }
+
+// Four of the given products A of row r, from column c on: nothing above the diagonal.
+vec4 scoresAt(F32Buf rows, uint r, uint c, uint count) { return load4F(rows, r < count && c < args.C ? r * H * args.C + c : 0); }
+vec4 triangle(vec4 x, uint r, uint c, uint count) {
+    return r < count && c < args.C ? mix(vec4(0), x, lessThanEqual(uvec4(c) + uvec4(0, 1, 2, 3), uvec4(r))) : vec4(0);
+}
+
+#ifdef MM_coopmat
+const uint RUNS = TILE_RUNS(64, SLICE);
+
+// The operands of one slice of the reduction: read while the products of the one before run.
+#define FETCH(p0) { \
+    TILE_FETCH(nextA, 0, 64, SLICE, rowsA, 0, p0, P, H * P, count) \
+    if (MODE == 0) TILE_FETCH(nextB, 0, 64, SLICE, rowsB, 0, p0, P, H * P, count) \
+    if (MODE == 1) TILE_EACH_RUN(64, SLICE, j, r, c, \
+        nextGates[2 * j] = nextQuadF(gatesA, r, (p0) + c, P, H * P, count); \
+        nextGates[2 * j + 1] = nextQuadF(gatesA, r, (p0) + c + 4, P, H * P, count);) \
+    if (MODE == 1 && reverse) { \
+        lastGates[0] = nextQuadF(gatesA, count - 1, (p0) + gl_LocalInvocationIndex % (SLICE / 8) * 8, P, H * P, count); \
+        lastGates[1] = nextQuadF(gatesA, count - 1, (p0) + gl_LocalInvocationIndex % (SLICE / 8) * 8 + 4, P, H * P, count); \
+    } \
+    if (hasState && (FLAGS & STATES_F32) == 0) [[unroll]] for (uint t = 0; t < TILES; t++) { \
+        if (stateT) TILE_FETCH(nextS, t * RUNS, 64, SLICE, narrow, q0 + 64 * t, p0, P, P, Q) \
+        else TILE_FETCH(nextS, t * RUNS, SLICE, 64, narrow, p0, q0 + 64 * t, Q, Q, P) \
+    } }
+
+#define LAND(p0) { \
+    if (MODE == 1) TILE_LAND_RUNS(a, 64, SLICE, r, c, gatedOct(landedOct(nextA[tileJ], r, (p0) + c, P, count), nextGates[2 * tileJ], nextGates[2 * tileJ + 1], lastGates[0], lastGates[1])) \
+    else TILE_LAND(a, 64, SLICE, nextA, 0, 0, p0, P, count) \
+    if (MODE == 0) TILE_LAND(b, 64, SLICE, nextB, 0, 0, p0, P, count) \
+    if (hasState) [[unroll]] for (uint t = 0; t < TILES; t++) { \
+        if ((FLAGS & STATES_F32) != 0) stageState(stateTile(t), state, p0, q0 + 64 * t); \
+        else if (stateT) TILE_LAND(stateTile(t), 64, SLICE, nextS, t * RUNS, q0 + 64 * t, p0, P, Q) \
+        else TILE_LAND(stateTile(t), SLICE, 64, nextS, t * RUNS, p0, q0 + 64 * t, Q, P) \
+    } }
+
+uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high, vec4 lastLow, vec4 lastHigh) {
+    return uvec4(tilePack(unpack4(oct.xy) * decayFactor(low, lastLow)), tilePack(unpack4(oct.zw) * decayFactor(high, lastHigh)));
+}
+#else
+#define FETCH(p0) {}
+#define LAND(p0) { \
+    if (MODE == 1) { \
+        TILE_STAGE(a, 64, SLICE, r, c, (widen(rowQuad(rowsA, r, p0 + c, P, H * P, count)) * vectorFactor(gatesA, r, p0 + c, P, count))) \
+    } else { \
+        TILE_ROWS(a, 64, SLICE, rowsA, 0, p0, P, H * P, count) \
+    } \
+    if (MODE == 0) TILE_ROWS(b, 64, SLICE, rowsB, 0, p0, P, H * P, count) \
+    if (hasState) [[unroll]] for (uint t = 0; t < TILES; t++) stageState(stateTile(t), state, p0, q0 + 64 * t); }
+#endif
 
 void main() {
     uint groups = (Q + 64 * TILES - 1) / (64 * TILES);
@@ -84,7 +138,20 @@ void main() {
     uint count = chunk.tokens.count, lane = gl_LocalInvocationIndex;
     uint64_t token = uint64_t(chunk.tokens.first) * H + head;
     uint64_t state = (uint64_t(chunkIndex) * H + head) * P * Q;
-    TBuf rowsA = atT(args.a, token * P);
+    TBuf rowsA = atT(args.a, token * P), rowsB = atT(MODE == 0 ? args.b : args.a, token * P), narrow = atT(TBuf(uint64_t(args.states)), state);
+    F32Buf gatesA = atF(args.gate, token * P);
+
+    Tile a = Tile(0, tileStride(SLICE), false), b = Tile(OPERAND, tileStride(SLICE), false);
+    Acc acc[PRODUCTS];
+    [[unroll]] for (uint t = 0; t < PRODUCTS; t++) accZero(acc[t]);
+#ifdef MM_coopmat
+    TILE_AHEAD(nextA, 1, 64, SLICE)
+    TILE_AHEAD(nextB, 1, 64, SLICE)
+    TILE_AHEAD(nextS, TILES, 64, SLICE)
+    vec4 nextGates[2 * RUNS]; vec4 lastGates[2];
+#endif
+    const bool reads = hasState || MODE == 0;
+    if (reads) FETCH(0)
 
     if (MODE == 0 && lane < 64) {
         float headGate = headDecay(args.gamma, args.decayKind, head);
@@ -98,29 +165,15 @@ void main() {
         tileVector[lane] = args.inter * exp(reverse ? last - g : g);
     }
 
-    Tile a = Tile(0, tileStride(SLICE), false), b = Tile(OPERAND, tileStride(SLICE), false);
-    Acc acc[TILES], scores;
-    [[unroll]] for (uint t = 0; t < TILES; t++) accZero(acc[t]);
-    accZero(scores);
-    [[dont_unroll]] for (uint p0 = 0; p0 < P && (hasState || MODE == 0); p0 += SLICE) {
-        if (MODE == 1) {
-            F32Buf gates = atF(args.gate, token * P);
-            TILE_STAGE(a, 64, SLICE, r, c, (r < count ? widen(rowQuad(rowsA, r, p0 + c, P, H * P, count)) * vectorFactor(gates, r, p0 + c, P, count) : vec4(0)))
-        } else {
-            TILE_ROWS(a, 64, SLICE, rowsA, 0, p0, P, H * P, count)
-        }
-        if (MODE == 0) {
-            TBuf rowsB = atT(args.b, token * P);
-            TILE_ROWS(b, 64, SLICE, rowsB, 0, p0, P, H * P, count)
-        }
-        if (hasState) {
-            [[unroll]] for (uint t = 0; t < TILES; t++) stageState(stateTile(t), state, p0, q0 + 64 * t);
-        }
+    [[dont_unroll]] for (uint p0 = 0; p0 < P && reads; p0 += SLICE) {
+        LAND(p0)
         barrier();
+        if (p0 + SLICE < P) FETCH(p0 + SLICE)
         if (hasState) {
-            [[unroll]] for (uint t = 0; t < TILES; t++) mma(acc[t], a, stateTile(t), SLICE);
+            mmaEach(acc, PRODUCTS, a, t, t < TILES ? stateTile(t) : T(b), SLICE)
+        } else {
+            mma(acc[PRODUCTS - 1], a, T(b), SLICE);
         }
-        if (MODE == 0) mma(scores, a, T(b), SLICE);
         barrier();
     }
 
@@ -137,35 +190,62 @@ void main() {
     }
 
     Tile A = Tile(0, tileStride(64), MODE == 1 && reverse);
-    if (MODE == 0) {
-        [[unroll]] for (uint t = 0; t < TILES; t++) accScaleRows(acc[t], 0);
-        ACC_PUT(scores, A, r, c, x, maskedScores(r, c, x, count, reverse, args.intra))
-    } else {
-        [[unroll]] for (uint t = 0; t < TILES; t++) accScale(acc[t], args.inter);
-    }
     uint products = MODE == 1 && !isNull(args.gamma) ? 2 : 1;
     [[dont_unroll]] for (uint product = 0; product < products; product++) {
         TBuf rowsC = atT(product == 0 ? args.c : args.b, token * Q);
-        if (MODE == 1) {
-            F32Buf rows = atF(product == 0 ? args.A : args.gamma, token * args.C);
-            TILE_STAGE(A, 64, 64, r, c, (r < count && c < args.C
-                ? mix(vec4(0), load4F(rows, r * H * args.C + c), lessThanEqual(uvec4(c) + uvec4(0, 1, 2, 3), uvec4(r)))
-                : vec4(0)))
+        F32Buf given = atF(product == 0 ? args.A : args.gamma, token * args.C);
+#ifdef MM_coopmat
+        const uint RUNS_C = TILE_RUNS(SLICE, 64);
+        TILE_AHEAD(nextC, TILES, SLICE, 64)
+        [[unroll]] for (uint t = 0; t < TILES; t++) TILE_FETCH(nextC, t * RUNS_C, SLICE, 64, rowsC, 0, q0 + 64 * t, Q, H * Q, count)
+        vec4 nextScores[2 * TILE_RUNS(64, 64)];
+        if (MODE == 1) TILE_EACH_RUN(64, 64, j, r, c, nextScores[2 * j] = scoresAt(given, r, c, count); nextScores[2 * j + 1] = scoresAt(given, r, c + 4, count);)
+#endif
+        if (MODE == 0) {
+            [[unroll]] for (uint t = 0; t < TILES; t++) accScaleRows(acc[t], 0);
+            ACC_PUT(acc[PRODUCTS - 1], A, r, c, x, maskedScores(r, c, x, count, reverse, args.intra))
+        } else {
+            if (product == 0) {
+                [[unroll]] for (uint t = 0; t < TILES; t++) accScale(acc[t], args.inter);
+            }
+#ifdef MM_coopmat
+            TILE_LAND_RUNS(A, 64, 64, r, c, uvec4(tilePack(triangle(nextScores[2 * tileJ], r, c, count)), tilePack(triangle(nextScores[2 * tileJ + 1], r, c + 4, count))))
+#else
+            TILE_STAGE(A, 64, 64, r, c, triangle(scoresAt(given, r, c, count), r, c, count))
+#endif
         }
         [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
+#ifdef MM_coopmat
+            [[unroll]] for (uint t = 0; t < TILES; t++) TILE_LAND(valueTile(t), SLICE, 64, nextC, t * RUNS_C, s0, q0 + 64 * t, Q, count)
+            barrier();
+            if (s0 + SLICE < count) {
+                [[unroll]] for (uint t = 0; t < TILES; t++) TILE_FETCH(nextC, t * RUNS_C, SLICE, 64, rowsC, s0 + SLICE, q0 + 64 * t, Q, H * Q, count)
+            }
+#else
             [[unroll]] for (uint t = 0; t < TILES; t++) TILE_ROWS(valueTile(t), SLICE, 64, rowsC, s0, q0 + 64 * t, Q, H * Q, count)
             barrier();
+#endif
             Tile columns = Tile(A.at + (A.transposed ? s0 * A.stride : s0 / 4), A.stride, A.transposed);
-            [[unroll]] for (uint t = 0; t < TILES; t++) mma(acc[t], columns, valueTile(t), SLICE);
+            mmaEach(acc, TILES, columns, t, valueTile(t), SLICE)
             barrier();
         }
     }
 
     TBuf o = atT(TBuf(uint64_t(args.o)), token * Q);
     [[unroll]] for (uint t = 0; t < TILES; t++) {
+#ifdef MM_coopmat
+        Tile rows = Tile(t * tileQuads(64, 64), tileStride(64), false);       // through shared memory: whole rows at a time
+        accLay(acc[t], rows)
+        barrier();
+        TILE_EACH_RUN(64, 64, j, r, c,
+            uvec4 oct = tilePool[(rows.at + r * rows.stride + c / 4) / 2];
+            storeOct(o, r * H * Q + q0 + 64 * t + c, r < count ? int(Q) - int(q0 + 64 * t + c) : 0, oct.xy, oct.zw);)
+#else
         ACC_STORE(acc[t], o, r, c, r * H * Q + q0 + 64 * t + c, (r < count ? int(Q) - int(q0 + 64 * t + c) : 0), x, x)
+#endif
     }
     if (isNull(args.dots)) return;
+    barrier();
     TBuf rowsE = atT(args.e, token * Q);
     [[unroll]] for (uint t = 0; t < TILES; t++) {
         ACC_EACH(acc[t], r, c, x, tilePutFloat(r * 16 + c / 4, dot(widen(rowQuad(rowsE, r, q0 + 64 * t + c, Q, H * Q, count)), x));)

@@ -32,12 +32,15 @@ const uint REVERSE = 1, INITIAL_T = 2, STATES_F32 = 4, FINAL_T = 8;
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
 // Cooperative matrices take a chunk in one slice.
+// Where there is room, one tile more carries a state of type T to memory in whole rows.
 #ifdef MM_coopmat
 #define ROWS 64
+#define STORED ((FLAGS & STATES_F32) == 0 && ALIGNED && SLICE == 64 ? tileQuads(64, 64) : 0)
 #else
 #define ROWS SLICE
+#define STORED 0
 #endif
-#define TILE_QUADS (2 * tileQuads(ROWS, 64))
+#define TILE_QUADS (2 * tileQuads(ROWS, 64) + STORED)
 #define TILE_VECTOR 64
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
@@ -87,18 +90,20 @@ float laneGate(Step step, uint lane) {
 const uint OCTS = 512 / gl_WorkGroupSize.x;
 #define FETCH(step) { \
     TBuf rowsA = atT(args.a, step.token * K), rowsB = atT(args.b, step.token * V); \
+    F32Buf gates = atF(args.gate, step.token * K); \
     uint c = lane % 8 * 8; \
     [[unroll]] for (uint j = 0; j < OCTS; j++) { \
         uint r = lane / 8 + j * (gl_WorkGroupSize.x / 8); \
-        nextA[j] = loadOct(rowsA, r * H * K + k0 + c, r < step.count ? int(K) - int(k0 + c) : 0); \
-        nextB[j] = loadOct(rowsB, r * H * V + v0 + c, r < step.count ? int(V) - int(v0 + c) : 0); \
+        nextA[j] = nextOct(rowsA, r, k0 + c, K, H * K, step.count); \
+        nextB[j] = nextOct(rowsB, r, v0 + c, V, H * V, step.count); \
         if (VECTOR) { \
-            F32Buf gates = atF(args.gate, step.token * K); \
-            nextGates[2 * j] = rowQuadF(gates, r, k0 + c, K, H * K, step.count); \
-            nextGates[2 * j + 1] = rowQuadF(gates, r, k0 + c + 4, K, H * K, step.count); \
-            lastGates[0] = rowQuadF(gates, step.count - 1, k0 + c, K, H * K, step.count); \
-            lastGates[1] = rowQuadF(gates, step.count - 1, k0 + c + 4, K, H * K, step.count); \
+            nextGates[2 * j] = nextQuadF(gates, r, k0 + c, K, H * K, step.count); \
+            nextGates[2 * j + 1] = nextQuadF(gates, r, k0 + c + 4, K, H * K, step.count); \
         } \
+    } \
+    if (VECTOR) { \
+        lastGates[0] = nextQuadF(gates, step.count - 1, k0 + c, K, H * K, step.count); \
+        lastGates[1] = nextQuadF(gates, step.count - 1, k0 + c + 4, K, H * K, step.count); \
     } \
     nextGate = lane < 64 ? laneGate(step, lane) : 0.0; }
 #else
@@ -112,6 +117,7 @@ void main() {
     uint first = firstChunk(args.packed, args.N, n, args.T, args.C);
     uint64_t corner = (uint64_t(n) * H + head) * K * V;
     Tile a = Tile(0, tileStride(64), false), b = Tile(tileQuads(ROWS, 64), tileStride(64), false);
+    Tile stored = Tile(2 * tileQuads(ROWS, 64), tileStride(64), false);
     float nextGate;
 #ifdef MM_coopmat
     uvec4 nextA[OCTS]; uvec4 nextB[OCTS]; vec4 nextGates[2 * OCTS]; vec4 lastGates[2];
@@ -135,7 +141,11 @@ void main() {
         if ((FLAGS & STATES_F32) != 0) {
             ACC_EACH(S, r, c, x, storeTail4F(wide, (k0 + r) * V + v0 + c, k0 + r < K ? int(V) - int(v0 + c) : 0, x);)
         } else {
-            ACC_STORE(S, narrow, r, c, (k0 + r) * V + v0 + c, (k0 + r < K ? int(V) - int(v0 + c) : 0), x, x)
+            if (STORED > 0) {
+                accLay(S, stored)
+            } else {
+                ACC_STORE(S, narrow, r, c, (k0 + r) * V + v0 + c, (k0 + r < K ? int(V) - int(v0 + c) : 0), x, x)
+            }
         }
         barrier();
         if (VECTOR) {
@@ -144,12 +154,18 @@ void main() {
             accScale(S, exp(tileVector[63]));
         }
 #ifdef MM_coopmat
+        if (STORED > 0) [[unroll]] for (uint j = 0; j < OCTS; j++) {
+            uint r = lane / 8 + j * (gl_WorkGroupSize.x / 8), c = lane % 8 * 8;
+            uvec4 oct = tilePool[(stored.at + r * stored.stride + c / 4) / 2];
+            storeOct(narrow, (k0 + r) * V + v0 + c, k0 + r < K ? int(V) - int(v0 + c) : 0, oct.xy, oct.zw);
+        }
         [[unroll]] for (uint j = 0; j < OCTS; j++) {
             uint r = lane / 8 + j * (gl_WorkGroupSize.x / 8), q = r * (tileStride(64) / 2) + lane % 8;
             vec4 low = VECTOR ? factor(nextGates[2 * j], lastGates[0]) : factor(vec4(tileVector[r]), vec4(tileVector[63]));
             vec4 high = VECTOR ? factor(nextGates[2 * j + 1], lastGates[1]) : low;
-            tilePool[a.at / 2 + q] = uvec4(tilePack(unpack4(nextA[j].xy) * low), tilePack(unpack4(nextA[j].zw) * high));
-            tilePool[b.at / 2 + q] = nextB[j];
+            uvec4 oct = landedOct(nextA[j], r, k0 + lane % 8 * 8, K, step.count);
+            tilePool[a.at / 2 + q] = uvec4(tilePack(unpack4(oct.xy) * low), tilePack(unpack4(oct.zw) * high));
+            tilePool[b.at / 2 + q] = landedOct(nextB[j], r, v0 + lane % 8 * 8, V, step.count);
         }
         barrier();
         if (i + 1 < chunks) {

@@ -10,3 +10,9 @@ vec4 widen(uvec2 bits) { return unpack4(bits); }
 // Elements c..c+3 of row r of an array of rows of `width`, zero from row `rows` and column `width` on.
 #define rowQuad(p, r, c, width, stride, rows) loadQuad(p, (r) * (stride) + (c), (r) < (rows) ? int(width) - int(c) : 0)
 #define rowQuadF(p, r, c, width, stride, rows) loadTail4F(p, (r) * (stride) + (c), (r) < (rows) ? int(width) - int(c) : 0)
+
+// The same of an array that holds something, to be used where nothing is read of rows and columns beyond it: no load waits for the one before.
+vec4 nextQuadF(F32Buf p, uint r, uint c, uint width, uint stride, uint rows) {
+    uint row = min(r, rows - 1);
+    return TILE_WHOLE ? load4F(p, c < width ? row * stride + c : 0) : rowQuadF(p, row, c, width, stride, rows);
+}

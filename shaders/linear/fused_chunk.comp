@@ -29,8 +29,15 @@ layout(constant_id = 10) const uint STATES = 1;             // ceil(P / 64)
 #define TILE_WHOLE ALIGNED
 // Either SLICE columns of a, SLICE rows of S, SLICE columns of b; or A and SLICE rows of c; or SLICE rows of b and c.
 #define OPERAND (tileQuads(64, SLICE) > tileQuads(SLICE, 64) ? tileQuads(64, SLICE) : tileQuads(SLICE, 64))
-#define TILE_QUADS (3 * OPERAND > tileQuads(64, 64) + OPERAND ? 3 * OPERAND : tileQuads(64, 64) + OPERAND)
-#define TILE_VECTOR 128
+// With TOGETHER, all of b's columns beside a tile of a, A or c and one of S, c or the output.
+#ifdef MM_coopmat
+const bool TOGETHER = SLICE == 64 && STATES <= 2 && ALIGNED;
+#define TILE_QUADS (TOGETHER ? (STATES + 2) * tileQuads(64, 64) : QUADS_IN_TURN)
+#else
+#define TILE_QUADS QUADS_IN_TURN
+#endif
+#define QUADS_IN_TURN (3 * OPERAND > tileQuads(64, 64) + OPERAND ? 3 * OPERAND : tileQuads(64, 64) + OPERAND)
+#define TILE_VECTOR 192
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 #include "linear/chunk_rows.glsl"
@@ -51,6 +58,29 @@ void storeState(uint64_t at, uint p, uint q, vec4 x) {
     else [[unroll]] for (uint i = 0; i < 4; i++) if (q + i < Q) atF(args.final, at).v[(q + i) * P + p] = x[i];
 }
 
+#ifdef MM_coopmat
+// One chunk after the other with little waiting: a chunk's operands are read while the products of the one before run, and b stays for both its uses.
+const uint RUNS = TILE_RUNS(64, 64);
+Tile keyTile(uint t) { return Tile(t * tileQuads(64, 64), tileStride(64), false); }
+
+#define FETCH_AB(from, left) { \
+    uint64_t next = uint64_t(from) * H + head; \
+    TBuf rowsA = atT(args.a, next * P), rowsB = atT(args.b, next * P); \
+    [[unroll]] for (uint t = 0; t < STATES; t++) { \
+        TILE_FETCH(nextA, t * RUNS, 64, 64, rowsA, 0, t * 64, P, H * P, left) \
+        TILE_FETCH(nextB, t * RUNS, 64, 64, rowsB, 0, t * 64, P, H * P, left) \
+    } \
+    if (!isNull(args.gate)) { \
+        nextGate = atF(args.gate, next).v[min(lane, left - 1) * H]; \
+        lastGate = atF(args.gate, next).v[(left - 1) * H]; \
+    } }
+#define FETCH_C(from, left) { \
+    uint64_t next = uint64_t(from) * H + head; \
+    TBuf rowsC = atT(args.c, next * Q); \
+    TILE_FETCH(nextC, 0, 64, 64, rowsC, 0, q0, Q, H * Q, left) }
+
+#endif
+
 void main() {
     uint n = gl_WorkGroupID.z, lane = gl_LocalInvocationIndex;
     Span sequence = sequenceSpan(args.packed, n, args.T);
@@ -68,6 +98,90 @@ void main() {
         if (!isNull(args.initial)) ACC_SET(S[i], r, c, loadState(corner, i * 64 + r, q0 + c))
     }
 
+#ifdef MM_coopmat
+    if (TOGETHER) {
+        TILE_AHEAD(nextA, STATES, 64, 64)
+        TILE_AHEAD(nextB, STATES, 64, 64)
+        TILE_AHEAD(nextC, 1, 64, 64)
+        float nextGate = 0, lastGate = 0;
+        Tile x = keyTile(STATES), y = keyTile(STATES + 1);
+        if (chunks > 0) {
+            uint index = reverse ? chunks - 1 : 0, start = sequence.first + index * args.C, left = min(args.C, sequence.count - index * args.C);
+            FETCH_AB(start, left)
+            FETCH_C(start, left)
+        }
+        [[dont_unroll]] for (uint i = 0; i < chunks; i++) {
+            uint index = reverse ? chunks - 1 - i : i;
+            uint start = sequence.first + index * args.C, count = min(args.C, sequence.count - index * args.C);
+            uint following = reverse ? max(index, 1) - 1 : min(index + 1, chunks - 1);
+            uint nextStart = sequence.first + following * args.C, nextCount = min(args.C, sequence.count - following * args.C);
+            float end = headGate * float(count) + lastGate;
+            if (lane < 64) {
+                float g = headGate * float(min(lane, count - 1) + 1) + nextGate;
+                tileVector[lane] = inter * exp(reverse ? end - g : g);
+                tileVector[64 + lane] = g;
+                tileVector[128 + lane] = write * exp(reverse ? g : end - g);
+            }
+            Acc acc[2];
+            accZero(acc[0]);
+            accZero(acc[1]);
+            [[unroll]] for (uint t = 0; t < STATES; t++) {
+                TILE_LAND(x, 64, 64, nextA, t * RUNS, 0, t * 64, P, count)
+                if (t == 0) {
+                    [[unroll]] for (uint j = 0; j < STATES; j++) TILE_LAND(keyTile(j), 64, 64, nextB, j * RUNS, 0, j * 64, P, count)
+                }
+                accLay(S[t], y)
+                barrier();
+                mmaEach(acc, 2, x, j, j == 0 ? y : T(keyTile(t)), 64)
+                barrier();
+            }
+            FETCH_AB(nextStart, nextCount)
+            accScaleRows(acc[0], 0);
+            ACC_PUT(acc[1], x, r, c, v, maskedScores(r, c, v, count, reverse, args.scale))
+            TILE_LAND(y, 64, 64, nextC, 0, 0, q0, Q, count)
+            barrier();
+            mma(acc[0], x, y, 64);
+            barrier();
+            uint64_t token = uint64_t(start) * H + head;
+            TBuf o = atT(args.o, token * Q);
+            if (!isNull(args.dots)) {
+                TBuf rowsE = atT(args.e, token * Q);
+                TILE_AHEAD(nextE, 1, 64, 64)
+                TILE_FETCH(nextE, 0, 64, 64, rowsE, 0, q0, Q, H * Q, count)
+                float part[RUNS];
+                accSpread(acc[0], x.at / 2)
+                barrier();
+                TILE_EACH_RUN(64, 64, j, r, c,
+                    uvec4 e = landedOct(nextE[j], r, q0 + c, Q, count);
+                    part[j] = dot(tileFloats(x.at / 2, r, c), unpack4(e.xy)) + dot(tileFloats(x.at / 2, r, c + 4), unpack4(e.zw));)
+                barrier();
+                TILE_EACH_RUN(64, 64, j, r, c, tilePutFloat(x.at * 2 + r * 8 + c / 8, part[j]);)
+                barrier();
+                if (lane < count) {
+                    float sum = 0;
+                    for (uint j = 0; j < 8; j++) sum += tileGetFloat(x.at * 2 + lane * 8 + j);
+                    atF(args.dots, (uint64_t(gl_WorkGroupID.x) * args.tokens + start) * H).v[lane * H + head] = sum;
+                }
+                barrier();
+            }
+            TILE_LAND_SCALED(x, 64, 64, nextC, 0, 0, q0, Q, count, r, tileVector[128 + r])
+            accLay(acc[0], y)
+            barrier();
+            FETCH_C(nextStart, nextCount)
+            TILE_EACH_RUN(64, 64, j, r, c,
+                uvec4 oct = tilePool[(y.at + r * y.stride + c / 4) / 2];
+                storeOct(o, r * H * Q + q0 + c, r < count ? int(Q) - int(q0 + c) : 0, oct.xy, oct.zw);)
+            [[unroll]] for (uint t = 0; t < STATES; t++) {
+                accScale(S[t], exp(end));
+                mma(S[t], T(keyTile(t)), x, 64);
+            }
+            barrier();
+        }
+        if (isNull(args.final)) return;
+        [[unroll]] for (uint t = 0; t < STATES; t++) ACC_EACH(S[t], r, c, v, storeState(corner, t * 64 + r, q0 + c, v);)
+        return;
+    }
+#endif
     [[dont_unroll]] for (uint i = 0; i < chunks; i++) {
         uint index = reverse ? chunks - 1 - i : i;
         uint start = sequence.first + index * args.C, count = min(args.C, sequence.count - index * args.C);

@@ -12,3 +12,11 @@ vec4 levelFactor(F32Buf gates, uint r, uint c, uint width, uint channels, uint s
     vec4 difference = rowQuadF(gates, at, c, channels, stride, count) - rowQuadF(gates, levelReference(r, width) - 1, c, channels, stride, count);
     return exp(isUpper(r, width) ? difference : -difference);
 }
+
+// Elements (r, c..c+3) of a level's tile: rows from a, columns from b, times their factors; zero where the block has no upper half.
+vec4 levelElements(TBuf a, TBuf b, F32Buf gates, uint r, uint c, uint width, uint channels, uint stride, uint count, bool exclusive) {
+    bool exist = r < count && levelReference(r, width) < count;
+    uint row = exist ? r : count;
+    vec4 x = isUpper(r, width) ? widen(rowQuad(a, row, c, channels, stride, count)) : widen(rowQuad(b, row, c, channels, stride, count));
+    return exist ? x * levelFactor(gates, r, c, width, channels, stride, count, exclusive) : vec4(0);
+}

@@ -28,6 +28,15 @@ public sealed class TensorTests(TestDevice device) : DeviceTests(device)
         Assert.That(wide.To(DType.Float16).ToSingle(), Is.EqualTo(values));
     }
 
+    [TestCase(1 << 20)]
+    [TestCase((1 << 20) + 4 * 1027)]
+    public void LargeCopiesTakeEveryElement(int count)
+    {
+        var values = Enumerable.Range(0, count).Select(i => (float)i).ToArray();
+        using var copy = Make(values, [count], DType.Float32).Clone();
+        Assert.That(copy.ToSingle(), Is.EqualTo(values));
+    }
+
     [Test]
     public void RoundingMatchesTheHostForRandomBits()
     {

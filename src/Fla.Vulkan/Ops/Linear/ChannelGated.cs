@@ -36,30 +36,22 @@ internal static class ChannelGated
 
         using var cumulative = Cumulative(shape, chunk, g);
         var gate = new ChunkGate(cumulative, default, IsVector: true);
-        using var h = ChunkState.Storage(shape, chunk, device, DType.Float32);
-        using var ht = Tensor.Empty(device, DType.Float32, shape.State(false));
+        using var h = ChunkState.Storage(shape, chunk, device, q.DType);
+        var needsG = ctx.Needs(3);
+        using var ht = needsG ? Tensor.Empty(device, DType.Float32, shape.State(false)) : null;
         ChunkState.Run(shape, chunk, k, v, gate, h, vFirst ? ChunkState.Walk.InitialVFirst : 0, h0, ht, 1);
-        using var dh = ChunkState.Storage(shape, chunk, device, DType.Float32);
+        using var dh = ChunkState.Storage(shape, chunk, device, q.DType);
         var dh0 = ctx.Needs(4) ? Tensor.EmptyLike(h0!) : null;
         var back = ChunkState.Walk.Reverse | (vFirst ? ChunkState.Walk.InitialVFirst | ChunkState.Walk.FinalVFirst : 0);
         ChunkState.Run(shape, chunk, q, dO, gate, dh, back, dht, dh0, scale);
 
         var dv = ChunkOut.GatedRows(shape, chunk, k, dO, cumulative, dh, scores, ChunkOut.Read.Reverse, 1);
         using var dScores = ChunkIntra.Scores(shape, chunk, shape.V, dO, v, null, scale);
-        Tensor dq = Tensor.EmptyLike(q, DType.Float32), dk = Tensor.EmptyLike(k, DType.Float32);
-        ChunkIntra.Backward(shape, chunk, q, k, cumulative, dScores, dq, dk);
-        var turned = shape.Transposed;
-        ChunkOut.AddGatedColumns(turned, chunk, dO, cumulative, h, dq, ChunkOut.Read.StateTransposed, scale);
-        ChunkOut.AddGatedColumns(turned, chunk, v, cumulative, dh, dk, ChunkOut.Read.StateTransposed | ChunkOut.Read.Reverse, 1);
-
-        Tensor? dg = null;
-        if (ctx.Needs(3))
-        {
-            using var last = ChunkState.Dot(shape, chunk, h, dh, ht, shape.K, shape.V);
-            dg = Tensor.EmptyLike(g, DType.Float32);
-            ChunkCumsum.Chunks(shape, chunk, new(q, dq, k, dk), shape.H * shape.K, dg, ChunkCumsum.Order.Reverse, last);
-        }
-        return [dq.To(q.DType), dk.To(q.DType), dv, dg, dh0];
+        Tensor dq = Tensor.EmptyLike(q), dk = Tensor.EmptyLike(k);
+        using var last = needsG ? ChunkState.Dot(shape, chunk, h, dh, ht!, shape.K, shape.V) : null;
+        var dg = needsG ? Tensor.EmptyLike(g, DType.Float32) : null;
+        ChunkIntra.Gradients(shape, chunk, q, k, v, dO, cumulative, dScores, h, dh, last, dq, dk, dg, scale);
+        return [dq, dk, dv, dg, dh0];
     }
 
     private static Tensor Cumulative(LinearShape shape, int chunk, Tensor g)

@@ -50,10 +50,13 @@ internal static class ChunkCumsum
     private static void Launch(in Terms terms, Tensor? start, Tensor? y, Tensor? total, Tensor? packed,
         int sequences, int length, int chunk, int columns, int segments, int rows, uint flags)
     {
-        var tiles = (columns + Workgroup - 1) / Workgroup;
+        var isPlain = terms is { XWeight: null, Z: null, Parts: 1 };
+        var areQuads = isPlain && columns % 4 == 0 && columns >= 4 * Workgroup && ChunkTiles.AreWhole(8, 8, terms.X, y, start, total);
+        var width = areQuads ? 4 : 1;
+        var tiles = (columns + Workgroup * width - 1) / (Workgroup * width);
         Kernel.Launch(terms.X.Device,
             new(terms.X, terms.XWeight, terms.Z, terms.ZWeight, start, y, total, packed,
                 (uint)sequences, (uint)length, (uint)chunk, (uint)columns, (uint)segments, (uint)terms.Parts, (uint)rows, flags),
-            Grid.Linear((long)tiles * segments), terms.X.DType.Variant(), Workgroup);
+            Grid.Linear((long)tiles * segments), terms.X.DType.Variant(), Workgroup, areQuads ? 4u : isPlain ? 1u : 0);
     }
 }

@@ -45,13 +45,11 @@ internal static class ChunkState
     {
         if (states.DType == DType.Float32) walk |= Walk.StatesFloat32;
         var device = a.Device;
-        // With 128 invocations each has twice the fragments, and uses each twice once loaded.
-        var workgroup = ChunkTiles.IsRoomy(device, a.DType) ? 128u : ChunkTiles.Workgroup(device, a.DType);
         Kernel.Launch(device,
             new(a, b, gate.Cumulative, gate.Decay.Gamma, initial, final, states, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, scale, gate.Decay.Kind),
             new(ChunkTiles.Count(shape.V) * ChunkTiles.Count(shape.K), (uint)shape.H, (uint)shape.N), ChunkTiles.Variant(device, a.DType),
-            ChunkTiles.Spec(device, a.DType, workgroup, ChunkTiles.AreWhole(shape.K, shape.V, a, b, gate.Cumulative, initial, final), gate.IsVector ? 1u : 0, (uint)walk));
+            ChunkTiles.Spec(device, a.DType, ChunkTiles.Workgroup(device, a.DType), ChunkTiles.AreWhole(shape.K, shape.V, a, b, gate.Cumulative, initial, final), gate.IsVector ? 1u : 0, (uint)walk));
     }
 
     /// <summary>Storage for the state at each chunk.</summary>
@@ -64,9 +62,10 @@ internal static class ChunkState
     public static Tensor Dot(LinearShape shape, int chunk, Tensor states, Tensor gradients, Tensor final, int rows, int width)
     {
         var y = Tensor.Empty(states.Device, DType.Float32, shape.Chunks(chunk), shape.H, rows);
+        var isAligned = width % 4 == 0 && (states.Address | gradients.Address | final.Address) % 16 == 0;
         DotKernel.Launch(states.Device,
             new(states, gradients, final, y, shape.Table(chunk), (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)rows, (uint)width, (uint)y.Count),
-            Grid.Over(y.Count, 8), states.DType.Variant(), 256);
+            Grid.Over(y.Count, 32), states.DType.Variant(), 256, isAligned ? 1u : 0);
         return y;
     }
 }

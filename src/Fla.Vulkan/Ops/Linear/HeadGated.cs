@@ -46,10 +46,10 @@ internal static class HeadGated
         var dht = dy.Length > 1 ? dy[1]?.To(DType.Float32) : null;
         var needsG = ctx.Needs(3);
 
-        using var h = ChunkState.Storage(shape, chunk, device, DType.Float32);
+        using var h = ChunkState.Storage(shape, chunk, device, q.DType);
         using var ht = needsG ? Tensor.Empty(device, DType.Float32, shape.State(false)) : null;
         ChunkState.Run(shape, chunk, k, v, gate, h, vFirst ? ChunkState.Walk.InitialVFirst : 0, h0, ht, 1);
-        using var dh = ChunkState.Storage(shape, chunk, device, DType.Float32);
+        using var dh = ChunkState.Storage(shape, chunk, device, q.DType);
         var dh0 = ctx.Needs(4) ? Tensor.EmptyLike(h0!) : null;
         var back = ChunkState.Walk.Reverse | (vFirst ? ChunkState.Walk.InitialVFirst | ChunkState.Walk.FinalVFirst : 0);
         ChunkState.Run(shape, chunk, q, dO, gate, dh, back, dht, dh0, scale);
