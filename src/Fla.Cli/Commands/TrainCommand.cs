@@ -119,7 +119,8 @@ internal static class TrainCommand
         if (resume && runs.Steps.Count == 0) throw new TrainingException($"there is no checkpoint to go on from in {runs.Folder}");
         if (!resume && runs.Steps.Count > 0) throw new TrainingException($"{runs.Folder} holds a run at step {runs.Steps[^1]}: go on with --resume, or choose another --out");
         var settings = Settings(parsed, resume ? Path.Combine(runs.Folder, TrainSettings.FileName) : parsed.GetValue(ConfigFile));
-        if (settings.EvalEvery < 1 || settings.SaveEvery < 0 || settings.SampleEvery < 0) throw new TrainingException("--eval-every is at least 1, --save-every and --sample-every at least 0");
+        if (settings.EvalEvery < 1) throw new TrainingException($"--eval-every is at least 1, not {settings.EvalEvery}");
+        if (settings.SaveEvery < 0 || settings.SampleEvery < 0) throw new TrainingException("--save-every and --sample-every are at least 0");
         if (settings.SampleTokens < 1) throw new TrainingException($"--sample-tokens is at least 1, not {settings.SampleTokens}");
         if (settings.HeldOutWindows < 1) throw new TrainingException($"--held-out-windows is at least 1, not {settings.HeldOutWindows}; --held-out 0 holds nothing out");
         if (settings.Data == null) throw new TrainingException("there is no text to learn: name it with --data");
@@ -212,10 +213,12 @@ internal static class TrainCommand
         else trainer.RunStep(next.SelectMany(batch => batch.Tokens).ToArray());
     }
 
-    private static SampleWriter? Samples(Terminal terminal, TrainSettings settings, TrainingData data, TextTokenizer? tokenizer, (CausalLM Model, Trainer Trainer, string Folder) run, TensorBoardFile board)
+    private static SampleWriter? Samples(Terminal terminal, TrainSettings settings, TrainingData data, TextTokenizer? tokenizer,
+        (CausalLM Model, Trainer Trainer, string Folder) run, TensorBoardFile board)
     {
         if (settings.SampleEvery == 0 || tokenizer == null) return null;
-        var prompt = settings.Prompt is { } text ? tokenizer.Encode(text) : data.HeldOut.Count > 0 ? data.HeldOut[0][..Math.Min(PromptTokens, data.HeldOut[0].Length)].ToArray() : tokenizer.Encode("");
+        var beginning = data.HeldOut.Count > 0 ? data.HeldOut[0].ToArray() : [];
+        var prompt = settings.Prompt != null || beginning.Length == 0 ? tokenizer.Encode(settings.Prompt ?? "") : beginning[..Math.Min(PromptTokens, beginning.Length)];
         if (prompt.Length == 0) return null;
         return new(run.Folder, run.Trainer, run.Model, tokenizer)
         {

@@ -31,8 +31,8 @@ internal static class ParquetColumn
         var fields = Wait(file, () => Task.FromResult(reader.Schema.GetDataFields()));
         var field = Array.Find(fields, f => f.Path.ToString() == column)
             ?? throw new DatasetException($"has no column \"{column}\"; it has {string.Join(", ", fields.Select(f => f.Path.ToString()))}", file);
-        if (field.ClrType != typeof(ReadOnlyMemory<char>) && field.ClrType != typeof(string) || field.MaxRepetitionLevel > 0) throw new DatasetException($"its column \"{column}\" holds {(field.MaxRepetitionLevel > 0 ? "lists" : field.ClrType.Name)}, not text", file);
-        return field;
+        var holds = field.MaxRepetitionLevel > 0 ? "lists" : field.ClrType == typeof(ReadOnlyMemory<char>) || field.ClrType == typeof(string) ? null : field.ClrType.Name;
+        return holds == null ? field : throw new DatasetException($"its column \"{column}\" holds {holds}, not text", file);
     }
 
     private static string?[] Rows(string file, ParquetReader reader, int group, DataField field) => Wait(file, async () =>

@@ -89,6 +89,35 @@ public sealed class TrainCommandTests
     }
 
     [Test]
+    public void TokensOfOthersNeedNoTokenizer()
+    {
+        var data = In("train.bin");
+        File.WriteAllBytes(data, [.. Enumerable.Range(0, 600).SelectMany(i => BitConverter.GetBytes((ushort)(i % 23 == 22 ? 299 : i * i % 290)))]);
+        File.WriteAllText(In("train.json"), """{ "dtype": "u16", "vocab_size": 300, "end_token": 299 }""");
+        var (status, _, error) = Tool.Run(Arguments(In("run"), steps: 2, data: data));
+        Assert.That(status, Is.Zero, error);
+        Assert.That(error, Does.Contain("600 tokens in 27 documents"));
+        var checkpoint = new RunFolder(In("run")).PathOf(2);
+        Assert.That((int)JsonNode.Parse(File.ReadAllText(Path.Combine(checkpoint, "config.json")))!["vocab_size"]!, Is.EqualTo(300));
+        Assert.That(File.Exists(Path.Combine(checkpoint, "tokenizer.json")), Is.False);
+        Assert.That(Tool.Run("train", "--out", In("run"), "--resume", "--steps", "3").Status, Is.Zero);
+        Assert.That(Tool.Run("eval", "ppl", checkpoint, "--data", data, "--block-size", "16", "--json").Status, Is.Zero);
+        File.WriteAllText(In("train.json"), """{ "dtype": "u16", "vocab_size": 200 }""");
+        Assert.That(Tool.Run(Arguments(In("other"), steps: 2, data: data)).Error, Does.Contain("outside").Or.Contain("vocabulary"));
+    }
+
+    [Test]
+    public void CheckpointBringsItsTokenizer()
+    {
+        string[] small = ["--save-every", "2", "--sample-every", "0"];
+        Assert.That(Tool.Run(Arguments(In("b"), steps: 2, saveEvery: 2)).Status, Is.Zero);
+        var (status, _, error) = Tool.Run(["train", "--data", Text(), "--out", In("c"), "--init", new RunFolder(In("b")).PathOf(2), "--steps", "2", "--seq-len", "16", "--batch-size", "2", .. small]);
+        Assert.That(status, Is.Zero, error);
+        Assert.That(File.ReadAllBytes(In("c/tokens.bin")), Is.EqualTo(File.ReadAllBytes(In("b/tokens.bin"))));
+        Assert.That(File.ReadAllText(In("c/step-000002/tokenizer.json")), Is.EqualTo(File.ReadAllText(In("b/step-000002/tokenizer.json"))));
+    }
+
+    [Test]
     public void ModelThatCannotTellDocumentsApartIsTrainedOnWindows()
     {
         var (status, _, error) = Tool.Run([.. Arguments(In("run"), steps: 2, data: Documents()), "--model", "linear_attn", "--sample-every", "0"]);
