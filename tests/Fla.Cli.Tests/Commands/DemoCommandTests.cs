@@ -57,7 +57,7 @@ public sealed class DemoCommandTests
         File.WriteAllBytes(data, [0x66, 0xff, 0xfe, 0x41]);
         Assert.That(Tool.Run("demo", "--data", data, "--out", _folder).Error, Does.Contain("fla: ").And.Contain("UTF-8"));
         File.WriteAllText(data, "short");
-        Assert.That(Tool.Run("demo", "--data", data, "--out", _folder).Error, Does.Contain("fla: the text has 6 tokens"));
+        Assert.That(Tool.Run("demo", "--data", data, "--out", _folder).Error, Does.Contain("fla: the text has 7 tokens"));
     }
 
     private static double Number(string text) => double.Parse(text, CultureInfo.InvariantCulture);
