@@ -31,6 +31,9 @@ internal static class TrainingView
 {
     private const int BarWidth = 20;
 
+    /// <summary>Columns of a console on which everything fits beside a bar.</summary>
+    private const int Wide = 150;
+
     private static readonly TimeSpan LogInterval = TimeSpan.FromSeconds(10);
 
     /// <summary>Runs some work that reports its status as often as it likes.</summary>
@@ -48,7 +51,7 @@ internal static class TrainingView
             work(status =>
             {
                 task.Value = status.Steps > 0 ? (double)status.Step / status.Steps : 0;
-                task.Description = Markup.Escape(status.Short);
+                task.Description = Markup.Escape(terminal.Error.Profile.Width >= Wide ? status.Line : status.Short);
             });
             task.Value = 1;
         });
