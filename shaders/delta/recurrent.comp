@@ -2,7 +2,8 @@
 //   delta:  Ŝ = decay(S), h = Ŝ^T a, u = beta (v - h), S <- Ŝ + k u^T        (UNDECAYED: h = S^T a)
 //   dplr:   h = S^T a, S <- decay(S) + k v^T + b h^T                          (b given; UNDECAYED set)
 //   o = scale S^T q;  decay(S) = e^g diag(e^gk) S diag(e^gv)
-// q, k, a, b [tokens, H, K]; v, o [tokens, HV, V], value head h belongs to key head h / (HV/H); a null is k.
+// With steps > 1 a token has that many rows of k, v and beta: the decay comes before the first, q reads after the last.
+// q, k, a, b [tokens, H, K]; v, o [tokens, HV, V] (k, a, b, v, beta, w: tokens x steps), value head h belongs to key head h / (HV/H); a null is k.
 // beta [tokens, HV] or [tokens, HV, V] (BETA_VECTOR); g [tokens, HV], gk [tokens, HV, K], gv [tokens, HV, V]; w [tokens, HV, V]; each may be null.
 // h0 and ht [N, HV, K, V] fp32 (TRANSPOSED: [N, HV, V, K]); null is zero, or not wanted. They may be the same memory.
 // In the kernel, if the flags say so:
@@ -25,7 +26,7 @@
 struct Arguments {
     TBuf q; TBuf k; TBuf v; TBuf a; TBuf b; TBuf o;
     AnyBuf beta; AnyBuf g; AnyBuf gk; AnyBuf gv; AnyBuf w; AnyBuf aLog; AnyBuf bias; F32Buf h0; F32Buf ht; I32Buf packed;
-    uint T; uint H; uint HV; uint K; uint V; uint groups; uint flags; uint types; float scale; float betaScale; float lower;
+    uint T; uint H; uint HV; uint K; uint V; uint groups; uint steps; uint flags; uint types; float scale; float betaScale; float lower;
 };
 layout(buffer_reference, scalar, buffer_reference_align = 8) readonly buffer ArgumentsRef { Arguments v; };
 layout(push_constant, scalar) uniform Push { ArgumentsRef arguments; };
@@ -84,15 +85,16 @@ void main() {
     }
 
     Span tokens = sequenceSpan(args.packed, n, args.T);
-    [[dont_unroll]] for (uint t0 = 0; t0 < tokens.count; t0 += TOKENS) {
-        uint count = min(TOKENS, tokens.count - t0);
+    uint rows = tokens.count * args.steps;
+    [[dont_unroll]] for (uint t0 = 0; t0 < rows; t0 += TOKENS) {
+        uint count = min(TOKENS, rows - t0);
         for (uint i = tid; i < count * GROUPS * ROWS; i += gl_WorkGroupSize.x) {
             uint t = i / (GROUPS * ROWS), k = i % (GROUPS * ROWS);
-            uint token = tokens.first + (reverse ? tokens.count - 1 - t0 - t : t0 + t);
-            uint64_t at = (uint64_t(token) * args.H + keyHead) * K, atV = uint64_t(token) * args.HV + head;
+            uint row = tokens.first * args.steps + (reverse ? rows - 1 - t0 - t : t0 + t), token = row / args.steps;
+            uint64_t at = (uint64_t(row) * args.H + keyHead) * K, atV = uint64_t(token) * args.HV + head;
             float q = 0, key = 0, a = 0, b = 0, decay = 0;
             if (k < K) {
-                q = loadT(atT(args.q, at), k);
+                q = loadT(atT(args.q, (uint64_t(token) * args.H + keyHead) * K), k);
                 key = loadT(atT(args.k, at), k);
                 a = isNull(args.a) ? key : loadT(atT(args.a, at), k);
                 if (has(ERASE_K)) a *= key;
@@ -108,22 +110,21 @@ void main() {
             sk[t][k] = key;
             sa[t][k] = a;
             sb[t][k] = b;
-            sd[t][k] = exp(decay);
+            sd[t][k] = row == token * args.steps ? exp(decay) : 1.0;
         }
         for (uint i = tid; i < count * COLUMNS; i += gl_WorkGroupSize.x) {
             uint t = i / COLUMNS, v = tile * COLUMNS + i % COLUMNS;
-            uint token = tokens.first + (reverse ? tokens.count - 1 - t0 - t : t0 + t);
-            uint64_t at = uint64_t(token) * args.HV + head;
+            uint row = tokens.first * args.steps + (reverse ? rows - 1 - t0 - t : t0 + t), token = row / args.steps;
+            uint64_t at = uint64_t(row) * args.HV + head, atV = uint64_t(token) * args.HV + head;
             float x = 0, beta = 1, decay = 1;
             if (v < V) {
                 x = loadT(atT(args.v, at * V), v);
                 if (!isNull(args.w)) x *= loadAny(atAny(args.w, typeOf(4), at * V), typeOf(4), v);
                 if (!isNull(args.beta)) {
-                    uint64_t row = has(BETA_VECTOR) ? at * V : at;
-                    beta = loadAny(atAny(args.beta, typeOf(0), row), typeOf(0), has(BETA_VECTOR) ? v : 0);
+                    beta = loadAny(atAny(args.beta, typeOf(0), has(BETA_VECTOR) ? at * V : at), typeOf(0), has(BETA_VECTOR) ? v : 0);
                     if (has(BETA_SIGMOID)) beta = args.betaScale * sigmoid(beta);
                 }
-                if (!isNull(args.gv)) decay = exp(loadAny(atAny(args.gv, typeOf(3), at * V), typeOf(3), v));
+                if (!isNull(args.gv) && row == token * args.steps) decay = exp(loadAny(atAny(args.gv, typeOf(3), atV * V), typeOf(3), v));
             }
             sv[t][i % COLUMNS] = x;
             sbeta[t][i % COLUMNS] = beta;
@@ -169,8 +170,8 @@ void main() {
                 uint k = group * ROWS + j;
                 S[j] += rk * sk[t][k] * u + sb[t][k] * h;
             }
-            if (group == 0 && column < V) {
-                uint token = tokens.first + (reverse ? tokens.count - 1 - t0 - t : t0 + t);
+            uint row = tokens.first * args.steps + (reverse ? rows - 1 - t0 - t : t0 + t), token = row / args.steps;
+            if (group == 0 && column < V && row + 1 == (token + 1) * args.steps) {
                 float o = args.scale * rq * (sum.y + rk * d[QK] * u + d[QB] * h);
                 storeT(atT(args.o, (uint64_t(token) * args.HV + head) * V), column, o);
             }

@@ -31,7 +31,7 @@ public static partial class DeltaOps
     }
 
     /// <summary>Heads are not shared: v has those of q.</summary>
-    private static void RequireOwnHeads(Tensor q, Tensor v)
+    internal static void RequireOwnHeads(Tensor q, Tensor v)
     {
         ArgumentNullException.ThrowIfNull(q);
         ArgumentNullException.ThrowIfNull(v);

@@ -32,6 +32,9 @@ internal sealed record DeltaRule
     /// <summary>Log decay a value channel [B,T,HV,V].</summary>
     public Tensor? Gv { get; init; }
 
+    /// <summary>Corrections a token, n: k, p, v, β and the factors have T·n rows. The decay comes before the first, q reads after the last.</summary>
+    public int Householders { get; init; } = 1;
+
     /// <summary>The correction reads S before its decay.</summary>
     public bool ReadsUndecayed { get; init; }
 
@@ -63,7 +66,7 @@ internal sealed record DeltaRule
         var o = RecurrentDelta.Run(shape, new(Q, K, V)
         {
             A = EraseGate ?? P, W = WriteGate, Beta = Beta, G = G, Gk = Gk, Gv = Gv, ALog = Activations.ALog, DtBias = Activations.DtBias,
-            Switches = switches, BetaScale = Activations.AllowNegEigval ? 2 : 1, LowerBound = Activations.LowerBound ?? 0,
+            Steps = Householders, Switches = switches, BetaScale = Activations.AllowNegEigval ? 2 : 1, LowerBound = Activations.LowerBound ?? 0,
         }, ScaleOf(shape), InitialState?.To(DType.Float32), ht);
         if (Autograd.IsRecording(Inputs)) Autograd.RecordReplay("fused_recurrent_delta_rule", Inputs, ht is null ? [o] : [o, ht], Replay);
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
@@ -75,6 +78,7 @@ internal sealed record DeltaRule
         ChunkTiles.Check(chunk);
         using var scope = new TensorScope();
         var shape = Check();
+        if (Householders > 1) return Stretch(shape, chunk, scope);
         var groups = shape.H / Q.Size(2);
         var (q, k) = (Rows.RepeatHeads(Activations.Normalized(Q), groups), Rows.RepeatHeads(Activations.Normalized(K), groups));
         var erase = P is null ? k : Rows.RepeatHeads(Activations.Normalized(P), groups);
@@ -86,6 +90,25 @@ internal sealed record DeltaRule
         else gk = Activations.Gate(Gk);
         var inner = new Operands(shape, chunk, q, k, erase, v, beta, g, gk);
         var (o, ht) = Gv is null && beta is not { Rank: 4 } ? Heads(inner) : Columns(inner);
+        return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
+    }
+
+    /// <summary>Several corrections a token are one each on a sequence of T·n rows: the decay comes with a token's first row, the query with its last.</summary>
+    private (Tensor O, Tensor? FinalState) Stretch(LinearShape shape, int chunk, TensorScope scope)
+    {
+        int tokens = shape.Tokens, n = Householders;
+        Tensor Rows(Tensor x, int place)
+        {
+            int[] rest = [.. x.Shape[2..]];
+            Tensor Zeros(int rows) => Tensor.Zeros(x.Device, x.DType, [tokens, rows, .. rest]);
+            return Layouts.Concat(1, Zeros(place), x.View([tokens, 1, .. rest]), Zeros(n - 1 - place)).View([shape.B, shape.T * n, .. rest]);
+        }
+
+        var (o, ht) = (this with
+        {
+            Q = Rows(Q, n - 1), G = G is null ? null : Rows(G, 0), Householders = 1, CuSeqlens = CuSeqlens?.Stretched(n),
+        }).Chunk(chunk);
+        o = Layouts.Slice(o.View(tokens, n, shape.H, shape.V), 1, n - 1, 1).View(shape.B, shape.T, shape.H, shape.V);
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
     }
 
@@ -135,21 +158,32 @@ internal sealed record DeltaRule
 
     private LinearShape Check()
     {
-        var shape = LinearShape.Of(Q, K, V, CuSeqlens, shared: true);
+        var shape = Householders == 1 ? LinearShape.Of(Q, K, V, CuSeqlens, shared: true) : TokensOf(LinearShape.Of(K, K, V, CuSeqlens?.Stretched(Householders), shared: true));
+        var rows = shape with { T = shape.T * Householders };
         Require.SameDevice(Q, P, EraseGate, WriteGate, Beta, G, Gk, Gv, InitialState, Activations.ALog, Activations.DtBias);
         foreach (var (row, name) in new[] { (P, "p"), (EraseGate, "b") })
         {
             Require.Type(row, Q.DType, name);
-            Require.Shape(row, name, Q.Shape);
+            Require.Shape(row, name, K.Shape);
         }
-        shape.CheckChannelGate(WriteGate, shape.V, "w");
+        rows.CheckChannelGate(WriteGate, shape.V, "w");
         shape.CheckHeadGate(G, "g");
         shape.CheckChannelGate(Gk, shape.K, G is null && Gv is null ? "g" : "gk");
         shape.CheckChannelGate(Gv, shape.V, "gv");
-        if (Beta is { Rank: 4 }) shape.CheckChannelGate(Beta, shape.V, "beta");
-        else shape.CheckHeadGate(Beta, "beta");
+        if (Beta is { Rank: 4 }) rows.CheckChannelGate(Beta, shape.V, "beta");
+        else rows.CheckHeadGate(Beta, "beta");
         shape.CheckState(InitialState, StateVFirst, "initialState");
         Activations.Check(shape.H, G ?? Gk, G is null ? shape.K : null);
         return shape;
+    }
+
+    /// <summary>The shape in tokens of k and v, which have n rows each.</summary>
+    private LinearShape TokensOf(LinearShape rows)
+    {
+        int n = Householders;
+        Require.That(rows.T % n == 0, $"k has {n} rows a token, it is {K.Describe()}");
+        Require.Type(Q, K.DType, "q");
+        Require.Shape(Q, "q", rows.B, rows.T / n, K.Size(2), rows.K);
+        return rows with { T = rows.T / n, Packed = CuSeqlens };
     }
 }

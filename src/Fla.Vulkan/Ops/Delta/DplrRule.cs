@@ -77,7 +77,8 @@ internal sealed record DplrRule
 
     private LinearShape Check()
     {
-        var shape = LinearShape.Of(Q, K, V, CuSeqlens);
+        DeltaOps.RequireOwnHeads(Q, V);
+        var shape = LinearShape.Of(Q, K, V, CuSeqlens, shared: true);
         Require.SameDevice(Q, A, B, Gk, InitialState);
         foreach (var (row, name) in new[] { (A, Names.A), (B, Names.B) })
         {

@@ -9,7 +9,7 @@ internal static class RecurrentDelta
     private static readonly Kernel<Args> Kernel = new("delta/recurrent");
 
     private readonly record struct Args(In Q, In K, In V, In A, In B, Out O, In Beta, In G, In Gk, In Gv, In W, In ALog, In Bias, In H0, Out Ht, In Packed,
-        uint T, uint H, uint HV, uint K_, uint V_, uint Groups, uint Flags, uint Types, float Scale, float BetaScale, float Lower);
+        uint T, uint H, uint HV, uint K_, uint V_, uint Groups, uint Steps, uint Flags, uint Types, float Scale, float BetaScale, float Lower);
 
     /// <summary>What the kernel does besides the plain recurrence; numbers as in the shader.</summary>
     [Flags]
@@ -61,6 +61,9 @@ internal static class RecurrentDelta
         /// <summary>What is switched on.</summary>
         public Switches Switches { get; init; }
 
+        /// <summary>Rows of k, v and β that a token has.</summary>
+        public int Steps { get; init; } = 1;
+
         /// <summary>Factor of σ(β).</summary>
         public float BetaScale { get; init; } = 1;
 
@@ -85,7 +88,7 @@ internal static class RecurrentDelta
         Kernel.Launch(o.Device,
             new(inputs.Q, inputs.K, inputs.V, inputs.A, inputs.B, o, inputs.Beta, inputs.G, inputs.Gk, inputs.Gv, inputs.W, inputs.ALog, inputs.DtBias,
                 initialState, ht, shape.Packed?.Starts, (uint)shape.T, (uint)inputs.Q.Size(2), (uint)shape.H, (uint)shape.K, (uint)shape.V, (uint)groups,
-                (uint)inputs.Switches, types, scale, inputs.BetaScale, inputs.LowerBound),
+                (uint)inputs.Steps, (uint)inputs.Switches, types, scale, inputs.BetaScale, inputs.LowerBound),
             Grid.Linear(groups), o.DType.Variant(), Columns * Groups, rows);
         return o;
     }

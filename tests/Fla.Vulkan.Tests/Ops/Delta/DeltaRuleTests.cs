@@ -97,6 +97,28 @@ public sealed class DeltaRuleTests(TestDevice device) : DeviceTests(device)
     }
 
     [Test]
+    public void CapturedStepReplaysOverNewTokens()
+    {
+        var c = new DeltaCase(B: 1, T: 4) { HasGradients = false };
+        var expected = Expected(c);
+        var state = DeltaCase.Upload(Device, c["h0"], DType.Float32);
+        string[] names = ["q", "k", "v", "beta"];
+        int Row(string name) => name == "beta" ? c.H : c.H * (name == "v" ? c.V : c.K);
+        Tensor[] token = [.. names.Select(name => Tensor.Zeros(Device, DType.Float32, [1, 1, .. c[name].Shape[2..]]))];
+        Tensor Step() => DeltaOps.FusedRecurrentDeltaRule(token[0], token[1], token[2], token[3], initialState: state, finalState: state).O;
+        Step();                                             // of zeros: the state stays as it is
+        Tensor o = null!;
+        using var graph = Device.Stream.Capture(() => o = Step());
+        for (var t = 0; t < c.T; t++)
+        {
+            for (var i = 0; i < names.Length; i++) token[i].Write(c[names[i]].ToFloats().AsSpan(t * Row(names[i]), Row(names[i])));
+            graph.Replay();
+            ErrorRatio.AssertClose(o.ToSingle(), expected.O.ToFloats().AsSpan(t * Row("v"), Row("v")), c.ForwardTolerance, $"o[{t}]");
+        }
+        o.Dispose();
+    }
+
+    [Test]
     public void InPlaceStateNeedsNoRecording()
     {
         Tensor q = Tensor.Zeros(Device, DType.Float32, 1, 1, 1, 8), state = Tensor.Zeros(Device, DType.Float32, 1, 1, 8, 8);

@@ -73,11 +73,14 @@ public sealed class DplrTests(TestDevice device) : DeviceTests(device)
     public void WrongArgumentsAreNamed()
     {
         Tensor q = Tensor.Zeros(Device, DType.Float32, 1, 4, 2, 8), v = Tensor.Zeros(Device, DType.Float32, 1, 4, 2, 6);
+        Tensor wide = Tensor.Zeros(Device, DType.Float32, 1, 1, 1, 257), more = Tensor.Zeros(Device, DType.Float32, 1, 4, 4, 6);
         using (Assert.EnterMultipleScope())
         {
             Assert.That(() => DeltaOps.FusedRecurrentDplrDeltaRule(q, q, v, v, q, q), Throws.TypeOf<ShapeException>().With.Message.Contains("a needs the shape"));
             Assert.That(() => DeltaOps.FusedRecurrentDplrDeltaRule(q, q, v, q, q.To(DType.Float16), q), Throws.TypeOf<DTypeException>().With.Message.Contains("b needs"));
             Assert.That(() => DeltaOps.FusedRecurrentDplrDeltaRule(q, q, v, q, q, v), Throws.TypeOf<ShapeException>().With.Message.Contains("gk needs the shape"));
+            Assert.That(() => DeltaOps.ChunkDplrDeltaRule(wide, wide, wide, wide, wide, null), Throws.TypeOf<ShapeException>().With.Message.Contains("256 channels"));
+            Assert.That(() => DeltaOps.ChunkDplrDeltaRule(q, q, more, q, q, null), Throws.TypeOf<ShapeException>().With.Message.Contains("v needs the shape [1, 4, 2, 6]"));
             Assert.That(() => DeltaOps.FusedRecurrentIplrDeltaRule(q, q, v, q, q, scale: -1), Throws.TypeOf<ArgumentOutOfRangeException>());
         }
     }

@@ -14,6 +14,7 @@ public sealed class GatedDeltaProductTests(TestDevice device) : DeviceTests(devi
         yield return usual with { Householders = 1 };
         yield return usual with { Householders = 3, T = 25, HasStates = false, Scale = 0.3 };
         yield return usual with { B = 1, T = 50, Packed = [0, 1, 20, 20, 50], K = 60, V = 70 };
+        yield return usual with { B = 1, T = 20, H = 1, Groups = 2, Householders = 3 };
         yield return usual with { Type = DType.Float16 };
         yield return usual with { Type = DType.BFloat16, GateType = DType.BFloat16 };
     }
@@ -25,20 +26,28 @@ public sealed class GatedDeltaProductTests(TestDevice device) : DeviceTests(devi
     }.Run());
 
     [TestCaseSource(nameof(Cases))]
-    public void IsTheRecurrence(object of) => Check((DeltaCase)of, decays: true, isNormalized: false);
+    public void ChunkIsTheRecurrence(object of) => Chunk((DeltaCase)of, decays: true, isNormalized: false);
+
+    [TestCaseSource(nameof(Cases))]
+    public void RecurrentIsTheRecurrence(object of) => Recurrent((DeltaCase)of, decays: true, isNormalized: false, hasGradients: false);
 
     [TestCase(false, false)]
     [TestCase(true, true)]
-    public void MayNotDecayAndNormalizes(bool decays, bool isNormalized) => Check(new DeltaCase(B: 1, T: 20) { Householders = 2, HasUnitKeys = !isNormalized }, decays, isNormalized);
-
-    private void Check(DeltaCase c, bool decays, bool isNormalized)
+    public void MayNotDecayAndNormalizes(bool decays, bool isNormalized)
     {
-        string[] gates = ["beta", .. decays ? new[] { "g" } : []];
-        c.Check(Device, Expected(c, decays, isNormalized), gates, (x, h0, packed) => DeltaOps.ChunkGatedDeltaProduct(
-            x("q"), x("k"), x("v"), decays ? x("g") : null, x("beta"), c.Householders, (float?)c.Scale, h0, c.HasStates, isNormalized, packed));
-        c.Check(Device, Expected(c, decays, isNormalized), gates, (x, h0, packed) => DeltaOps.FusedRecurrentGatedDeltaProduct(
-            x("q"), x("k"), x("v"), decays ? x("g") : null, x("beta"), c.Householders, (float?)c.Scale, h0, c.HasStates, isNormalized, packed));
+        var c = new DeltaCase(B: 1, T: 20) { Householders = 2, HasUnitKeys = !isNormalized };
+        Chunk(c, decays, isNormalized);
+        Recurrent(c, decays, isNormalized);
     }
+
+    private void Recurrent(DeltaCase c, bool decays, bool isNormalized, bool hasGradients = true) =>
+        (c with { HasGradients = hasGradients }).Check(Device, Expected(c, decays, isNormalized), ["beta", .. decays ? new[] { "g" } : []], (x, h0, packed) =>
+            DeltaOps.FusedRecurrentGatedDeltaProduct(x("q"), x("k"), x("v"), decays ? x("g") : null, x("beta"), c.Householders, (float?)c.Scale, h0, c.HasStates,
+                isNormalized, packed));
+
+    private void Chunk(DeltaCase c, bool decays, bool isNormalized) =>
+        c.Check(Device, Expected(c, decays, isNormalized), ["beta", .. decays ? new[] { "g" } : []], (x, h0, packed) => DeltaOps.ChunkGatedDeltaProduct(
+            x("q"), x("k"), x("v"), decays ? x("g") : null, x("beta"), c.Householders, (float?)c.Scale, h0, c.HasStates, isNormalized, packed));
 
     [Test]
     public void CapturedCallReplaysWithOtherBoundaries()
@@ -68,7 +77,8 @@ public sealed class GatedDeltaProductTests(TestDevice device) : DeviceTests(devi
         using var packed = new CuSeqlens(Device, 0, 8);
         using (Assert.EnterMultipleScope())
         {
-            Assert.That(() => DeltaOps.ChunkGatedDeltaProduct(q, k, k, null, beta, 3), Throws.TypeOf<ShapeException>().With.Message.Contains("k needs the shape [1, 12, 2, 8]"));
+            Assert.That(() => DeltaOps.ChunkGatedDeltaProduct(q, k, k, null, beta, 3), Throws.TypeOf<ShapeException>().With.Message.Contains("k has 3 rows a token"));
+            Assert.That(() => DeltaOps.ChunkGatedDeltaProduct(q, k, k, null, beta, 4), Throws.TypeOf<ShapeException>().With.Message.Contains("q needs the shape [1, 2, 2, 8]"));
             Assert.That(() => DeltaOps.ChunkGatedDeltaProduct(q, k, k, beta, beta, 2), Throws.TypeOf<ShapeException>().With.Message.Contains("g needs the shape [1, 4, 2]"));
             Assert.That(() => DeltaOps.ChunkGatedDeltaProduct(q, k, k, null, beta, 0), Throws.TypeOf<ShapeException>().With.Message.Contains("numHouseholder"));
             Assert.That(() => DeltaOps.ChunkGatedDeltaProduct(q, k, k, null, beta, 2, cuSeqlens: packed), Throws.TypeOf<ShapeException>().With.Message.Contains("cuSeqlens"));
