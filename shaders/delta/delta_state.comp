@@ -84,29 +84,18 @@ const uint DECAYS = (64 * STATES + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
         } \
     } }
 
-// Cooperative matrices: and its octs of each tile, which all lie in one column of octs.
+// Cooperative matrices: and its octs of each tile.
 #ifdef MM_coopmat
-const uint OCTS = 512 / gl_WorkGroupSize.x;
-#define OCT_ROW(j) (lane / 8 + (j) * (gl_WorkGroupSize.x / 8))
-#define FETCH(octs, n, p, c0, width, step) { \
-    [[unroll]] for (uint j = 0; j < OCTS; j++) { \
-        uint c = (c0) + lane % 8 * 8; \
-        octs[(n) * OCTS + j] = loadOct(p, OCT_ROW(j) * H * (width) + c, OCT_ROW(j) < step.count ? int(width) - int(c) : 0); \
-    } }
+const uint RUNS = TILE_RUNS(64, 64);
 #define FETCH_KEYS(octs, p, step) { \
     TBuf rows = atT(p, step.token * K); \
-    [[unroll]] for (uint t = 0; t < STATES; t++) FETCH(octs, t, rows, t * 64, K, step) }
-#define FETCH_VALUES(octs, p, step) FETCH(octs, 0, atT(p, step.token * V), v0, V, step)
-#define DEPOSIT(tile, octs, n, oct) { \
-    [[unroll]] for (uint j = 0; j < OCTS; j++) { \
-        uint r = OCT_ROW(j); uvec4 it = octs[(n) * OCTS + j]; \
-        tilePool[(tile.at + r * tile.stride) / 2 + lane % 8] = oct; \
-    } }
-#define STAGE_X(t, p) DEPOSIT(x, nextX, t, it)
-#define STAGE_Y(t, s0) DEPOSIT(keys, nextY, t, tileScaled(it, tileVector[128 + r]))
-#define STAGE_Z(t, s0) DEPOSIT(keys, nextZ, t, tileScaled(it, tileVector[192 + r]))
-#define STAGE_W DEPOSIT(values, nextW, 0, it)
-#define STAGE_BASE { DEPOSIT(values, nextBase, 0, it) barrier(); }
+    [[unroll]] for (uint t = 0; t < STATES; t++) TILE_FETCH(octs, t * RUNS, 64, 64, rows, 0, t * 64, K, H * K, step.count) }
+#define FETCH_VALUES(octs, p, step) TILE_FETCH(octs, 0, 64, 64, atT(p, step.token * V), 0, v0, V, H * V, step.count)
+#define STAGE_X(t, p) TILE_LAND(x, 64, 64, nextX, (t) * RUNS, 0, (t) * 64, K, step.count)
+#define STAGE_Y(t, s0) TILE_LAND_SCALED(keys, 64, 64, nextY, (t) * RUNS, 0, (t) * 64, K, step.count, r, tileVector[128 + r])
+#define STAGE_Z(t, s0) TILE_LAND_SCALED(keys, 64, 64, nextZ, (t) * RUNS, 0, (t) * 64, K, step.count, r, tileVector[192 + r])
+#define STAGE_W TILE_LAND(values, 64, 64, nextW, 0, 0, v0, V, step.count)
+#define STAGE_BASE TILE_LAND(values, 64, 64, nextBase, 0, 0, v0, V, step.count) barrier();
 #define BASE(r, c) tileGet(values, r, c)
 #else
 #define FETCH_KEYS(octs, p, step)
@@ -129,7 +118,11 @@ void main() {
     Tile values = Tile(0, tileStride(64), false), keys = Tile(tileQuads(64, 64), tileStride(64), false);
     float nextGate, nextDecay[DECAYS];
 #ifdef MM_coopmat
-    uvec4 nextX[STATES * OCTS]; uvec4 nextY[STATES * OCTS]; uvec4 nextZ[STATES * OCTS]; uvec4 nextBase[OCTS]; uvec4 nextW[OCTS];
+    TILE_AHEAD(nextX, STATES, 64, 64)
+    TILE_AHEAD(nextY, STATES, 64, 64)
+    TILE_AHEAD(nextZ, STATES, 64, 64)
+    TILE_AHEAD(nextBase, 1, 64, 64)
+    TILE_AHEAD(nextW, 1, 64, 64)
 #endif
 
     Acc S[STATES];
@@ -181,7 +174,7 @@ void main() {
             [[dont_unroll]] for (uint p = 0; p < 64; p += ROWS) {
                 STAGE_X(t, p)
                 if (ROWS == 64) {
-                    ACC_PUT(S[t], part, r, c, s, s)
+                    accLay(S[t], part)
                 } else {
                     ACC_EACH(S[t], r, c, s, if (r / ROWS == p / ROWS) tilePut(part, r % ROWS, c, s);)
                 }

@@ -47,6 +47,7 @@ const uint KEYS = 0, SCORES = 1, INVERSE = 2;
 #include "linear/chunk_tiles.glsl"
 #include "delta/gates.glsl"
 #include "delta/inverse.glsl"
+#include "delta/save.glsl"
 
 uint K = args.K, V = args.V, H = args.H, C = args.C, head = gl_WorkGroupID.y;
 
@@ -66,6 +67,17 @@ vec4 unitLower(uint r, uint c, vec4 x) {
 vec4 strictLower(F32Buf A, uint r, uint c, uint count) {
     return r < count && c < C ? mix(vec4(0), load4F(A, r * H * C + c), lessThan(uvec4(c, c + 1, c + 2, c + 3), uvec4(r))) : vec4(0);
 }
+
+// 64 columns of the result, through the rows' place where that is a whole tile.
+#define SAVE(acc, p, c0, width) { \
+    if (SLICE == 64) { \
+        accLay(acc, rows) \
+        barrier(); \
+        TILE_SAVE(rows, 64, 64, p, r, c, r * H * width + c0 + c, r < count ? int(width) - int(c0 + c) : 0) \
+        barrier(); \
+    } else { \
+        ACC_STORE(acc, p, r, c, r * H * width + c0 + c, (r < count ? int(width) - int(c0 + c) : 0), x, x) \
+    } }
 
 void main() {
     Chunk chunk = chunkAt(args.packed, args.N, gl_WorkGroupID.x, args.T, C);
@@ -113,9 +125,9 @@ void main() {
         invert(C);
         ACC_SET(acc, r, c, unitLower(r, c, getFloats(r * INVERSE_STRIDE + c)))
         barrier();
-        ACC_PUT(acc, M, r, c, x, x)
-        ACC_STORE(acc, rowsM, r, c, r * H * C + c, (r < count ? int(C) - int(c) : 0), x, x)
+        accLay(acc, M)
         barrier();
+        TILE_SAVE(M, 64, 64, rowsM, r, c, r * H * C + c, r < count ? int(C) - int(c) : 0)
     }
 
     TBuf W = atT(args.W, token * K), U = atT(args.U, token * V);
@@ -138,7 +150,7 @@ void main() {
             mma(acc, Tile(M.at + s0 / 4, M.stride, false), rows, SLICE);
             barrier();
         }
-        ACC_STORE(acc, W, r, c, r * H * K + k0 + c, (r < count ? int(K) - int(k0 + c) : 0), x, x)
+        SAVE(acc, W, k0, K)
     }
     if (SECOND) {
         F32Buf second = atF(args.second, token * C), MA = atF(args.MA, token * C);
@@ -151,7 +163,7 @@ void main() {
             barrier();
         }
         ACC_EACH(acc, r, c, x, if (r < count && c < C) store4F(MA, r * H * C + c, x);)
-        ACC_PUT(acc, M, r, c, x, x)
+        accLay(acc, M)
     }
     [[dont_unroll]] for (uint v0 = 0; v0 < V; v0 += 64) {
         Acc acc;
@@ -166,6 +178,6 @@ void main() {
             mma(acc, Tile(M.at + s0 / 4, M.stride, false), rows, SLICE);
             barrier();
         }
-        ACC_STORE(acc, U, r, c, r * H * V + v0 + c, (r < count ? int(V) - int(v0 + c) : 0), x, x)
+        SAVE(acc, U, v0, V)
     }
 }

@@ -46,6 +46,7 @@ layout(constant_id = 13) const bool SECOND = false;
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 #include "delta/gates.glsl"
+#include "delta/save.glsl"
 
 uint K = args.K, V = args.V, H = args.H, C = args.C, head = gl_WorkGroupID.y;
 Tile F = Tile(0, tileStride(64), false);
@@ -89,6 +90,17 @@ vec4 gatedLower(uint r, uint c, vec4 x, uint count) {
         barrier(); \
     }
 
+// 64 columns added to a gradient, through the rows' place where that is a whole tile.
+#define ADD(acc, p) { \
+    if (SLICE == 64) { \
+        accLay(acc, rows) \
+        barrier(); \
+        TILE_ADD(rows, 64, 64, p, r, c, r * H * K + k0 + c, r < count ? int(K) - int(k0 + c) : 0) \
+        barrier(); \
+    } else { \
+        ACC_STORE(acc, p, r, c, r * H * K + k0 + c, (r < count ? int(K) - int(k0 + c) : 0), s, s + widen(rowQuad(p, r, k0 + c, K, H * K, count))) \
+    } }
+
 void main() {
     Chunk chunk = chunkAt(args.packed, args.N, gl_WorkGroupID.x, args.T, C);
     if (chunk.sequence < 0) return;
@@ -119,9 +131,7 @@ void main() {
 
     // dU: its products with v, and X.
     [[dont_unroll]] for (uint v0 = 0; v0 < V; v0 += 64) {
-        barrier();
         TILE_ROWS(F, 64, 64, rowsU, 0, v0, V, H * V, count)
-        barrier();
         [[dont_unroll]] for (uint s = 0; s < 64; s += SLICE) {
             TILE_ROWS(columns, 64, SLICE, rowsV, 0, v0 + s, V, H * V, count)
             barrier();
@@ -133,7 +143,11 @@ void main() {
             accZero(x);
             ADD_TRANSPOSED(x)
             TBuf dv = atT(args.dv, token * V);
-            ACC_STORE(x, dv, r, c, r * H * V + v0 + c, (r < count ? int(V) - int(v0 + c) : 0), s, tileVector[r] * s)
+            accScaleRows(x, 0);
+            accLay(x, F)
+            barrier();
+            TILE_SAVE(F, 64, 64, dv, r, c, r * H * V + v0 + c, r < count ? int(V) - int(v0 + c) : 0)
+            barrier();
         }
     }
     if (SECOND) {
@@ -163,8 +177,8 @@ void main() {
             mma(dW, left, T(right), SLICE);
             barrier();
         }
-        ACC_PUT(dW, F, r, c, x, args.sign * x)
-        barrier();
+        accScale(dW, args.sign);
+        accLay(dW, F)
         [[dont_unroll]] for (uint s = 0; s < 64; s += SLICE) {
             if (GATE == CHANNELS) {
                 TILE_STAGE(columns, 64, SLICE, r, c, (r < count
@@ -189,18 +203,21 @@ void main() {
             })
         } else {
             TBuf da = atT(SAME ? args.dk : TBuf(uint64_t(args.da)), token * K);
-            ACC_STORE(y, da, r, c, r * H * K + k0 + c, (r < count ? int(K) - int(k0 + c) : 0), x,
-                (SAME ? widen(rowQuad(da, r, k0 + c, K, H * K, count)) : vec4(0)) + tileVector[r] * tileVector[192 + r] * x)
+            accScaleRows(y, 0);
             if (GATE == HEADS) {
-                float dots = 0;
-                ADD_ROW_SUMS(dots, y, r, c, x, dot(x, widen(rowQuad(rowsA, r, k0 + c, K, H * K, count))))
-                dRow += tileVector[lane % 64] * tileVector[192 + lane % 64] * dots;
+                accScaleRows(y, 192);
+                ADD_ROW_SUMS(dRow, y, r, c, x, dot(x, widen(rowQuad(rowsA, r, k0 + c, K, H * K, count))))
             }
+            accLay(y, F)
+            barrier();
+            if (SAME) TILE_ADD(F, 64, 64, da, r, c, r * H * K + k0 + c, r < count ? int(K) - int(k0 + c) : 0)
+            else TILE_SAVE(F, 64, 64, da, r, c, r * H * K + k0 + c, r < count ? int(K) - int(k0 + c) : 0)
+            barrier();
         }
     }
 
     // dA.
-    ACC_PUT(N, F, r, c, x, x)
+    accLay(N, F)
     Acc product;
     accZero(product);
     ADD_TRANSPOSED(product)
@@ -209,7 +226,8 @@ void main() {
         barrier();
         dBeta = tileVector[256 + lane % 64];
     }
-    ACC_PUT(product, F, r, c, x, x * vec4(tileVector[c], tileVector[c + 1], tileVector[c + 2], tileVector[c + 3]))
+    accScaleColumns(product, 0);
+    accLay(product, F)
     accZero(product);
     [[dont_unroll]] for (uint m0 = 0; m0 < C; m0 += SLICE) {
         if (SLICE < 64) TILE_ROWS(columns, 64, SLICE, rowsM, 0, m0, C, H * C, count)
@@ -234,12 +252,17 @@ void main() {
             accZero(y);
             [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
                 TILE_ROWS(rows, SLICE, 64, rowsK, s0, k0, K, H * K, count)
+                if (SLICE < 64) {
+                    barrier();
+                    mma(x, columnsOf(F, s0), rows, SLICE);
+                    barrier();
+                }
+                Tile erased = rows;
+                if (SLICE == 64) erased = M;                   // which is needed no more
+                TILE_SCALED_ROWS(erased, SLICE, 64, rowsA, s0, k0, K, H * K, count, r, tileVector[s0 + r])
                 barrier();
-                mma(x, columnsOf(F, s0), rows, SLICE);
-                barrier();
-                TILE_SCALED_ROWS(rows, SLICE, 64, rowsA, s0, k0, K, H * K, count, r, tileVector[s0 + r])
-                barrier();
-                mma(y, T(rowsOf(F, s0)), rows, SLICE);
+                if (SLICE == 64) mma(x, F, rows, SLICE);
+                mma(y, T(rowsOf(F, s0)), erased, SLICE);
                 barrier();
             }
             if (GATE == HEADS || wantsBeta) {
@@ -253,9 +276,9 @@ void main() {
             if (SAME) {
                 accAdd(y, x);
             } else {
-                ACC_STORE(x, da, r, c, r * H * K + k0 + c, (r < count ? int(K) - int(k0 + c) : 0), s, s + widen(rowQuad(da, r, k0 + c, K, H * K, count)))
+                ADD(x, da)
             }
-            ACC_STORE(y, dk, r, c, r * H * K + k0 + c, (r < count ? int(K) - int(k0 + c) : 0), s, s + widen(rowQuad(dk, r, k0 + c, K, H * K, count)))
+            ADD(y, dk)
         }
     }
 
