@@ -68,6 +68,27 @@ vec4 strictLower(F32Buf A, uint r, uint c, uint count) {
     return r < count && c < C ? mix(vec4(0), load4F(A, r * H * C + c), lessThan(uvec4(c, c + 1, c + 2, c + 3), uvec4(r))) : vec4(0);
 }
 
+// Operands are read while the products of those before run: a slice of a and k; or SLICE rows of a or v, 64 columns wide.
+#ifdef MM_coopmat
+#define AHEAD TILE_AHEAD(nextX, 1, 64, SLICE) TILE_AHEAD(nextY, 1, 64, SLICE) TILE_AHEAD(nextRows, 1, SLICE, 64)
+#define FETCH_KEYS(k0) { \
+    TILE_FETCH(nextX, 0, 64, SLICE, rowsA, 0, k0, K, H * K, count) \
+    TILE_FETCH(nextY, 0, 64, SLICE, rowsK, 0, k0, K, H * K, count) }
+#define LAND_KEYS(k0) { \
+    TILE_LAND(x, 64, SLICE, nextX, 0, 0, k0, K, count) \
+    TILE_LAND(y, 64, SLICE, nextY, 0, 0, k0, K, count) }
+#define FETCH_ROWS(p, s0, c0, width) TILE_FETCH(nextRows, 0, SLICE, 64, p, s0, c0, width, H * width, count)
+#define LAND_ROWS(p, s0, c0, width, r, factor) TILE_LAND_SCALED(rows, SLICE, 64, nextRows, 0, s0, c0, width, count, r, factor)
+#else
+#define AHEAD
+#define FETCH_KEYS(k0) {}
+#define LAND_KEYS(k0) { \
+    TILE_ROWS(x, 64, SLICE, rowsA, 0, k0, K, H * K, count) \
+    TILE_ROWS(y, 64, SLICE, rowsK, 0, k0, K, H * K, count) }
+#define FETCH_ROWS(p, s0, c0, width) {}
+#define LAND_ROWS(p, s0, c0, width, r, factor) TILE_SCALED_ROWS(rows, SLICE, 64, p, s0, c0, width, H * width, count, r, factor)
+#endif
+
 // 64 columns of the result, through the rows' place where that is a whole tile.
 #define SAVE(acc, p, c0, width) { \
     if (SLICE == 64) { \
@@ -84,7 +105,7 @@ void main() {
     if (chunk.sequence < 0) return;
     uint count = chunk.tokens.count, lane = gl_LocalInvocationIndex;
     uint64_t token = uint64_t(chunk.tokens.first) * H + head;
-    TBuf rowsA = atT(args.a, token * K), rowsV = atT(args.v, token * V), rowsM = atT(args.M, token * C);
+    TBuf rowsA = atT(args.a, token * K), rowsK = atT(args.k, token * K), rowsV = atT(args.v, token * V), rowsM = atT(args.M, token * C);
     F32Buf gates = atF(args.gate, token * (GATE == CHANNELS ? K : 1));
 
     // tileVector: beta, G and Ga of the chunk's tokens.
@@ -96,7 +117,9 @@ void main() {
             tileVector[128 + lane] = EXCLUSIVE ? (r == 0 ? 0.0 : gates.v[(max(r, 1) - 1) * H]) : gates.v[r * H];
         }
     }
+    AHEAD
     Tile M = Tile(0, tileStride(64), false), rows = Tile(tileQuads(64, 64), tileStride(64), false);
+    if (GATE != CHANNELS) FETCH_ROWS(rowsA, 0, 0, K)
     if (SOURCE == INVERSE) {
         TILE_ROWS(M, 64, 64, rowsM, 0, 0, C, H * C, count)
         barrier();
@@ -104,12 +127,12 @@ void main() {
         Acc acc;
         accZero(acc);
         if (SOURCE == KEYS) {
-            TBuf rowsK = atT(args.k, token * K);
             Tile x = Tile(0, tileStride(SLICE), false), y = Tile(tileQuads(64, SLICE), tileStride(SLICE), false);
+            FETCH_KEYS(0)
             [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += SLICE) {
-                TILE_ROWS(x, 64, SLICE, rowsA, 0, k0, K, H * K, count)
-                TILE_ROWS(y, 64, SLICE, rowsK, 0, k0, K, H * K, count)
+                LAND_KEYS(k0)
                 barrier();
+                if (k0 + SLICE < K) FETCH_KEYS(k0 + SLICE)
                 mma(acc, x, T(y), SLICE);
                 barrier();
             }
@@ -144,9 +167,13 @@ void main() {
                     ? tileVector[s0 + r] * widen(rowQuad(rowsA, s0 + r, k0 + c, K, H * K, count)) * entryFactor(gates, s0 + r, k0 + c, K, H * K, count, EXCLUSIVE)
                     : vec4(0)))
             } else {
-                TILE_SCALED_ROWS(rows, SLICE, 64, rowsA, s0, k0, K, H * K, count, r, tileVector[64 + s0 + r])
+                LAND_ROWS(rowsA, s0, k0, K, r, tileVector[64 + s0 + r])
             }
             barrier();
+            if (GATE != CHANNELS) {
+                bool isLast = s0 + SLICE >= count;
+                if (!isLast || k0 + 64 < K) FETCH_ROWS(rowsA, isLast ? 0 : s0 + SLICE, isLast ? k0 + 64 : k0, K)
+            }
             mma(acc, Tile(M.at + s0 / 4, M.stride, false), rows, SLICE);
             barrier();
         }
@@ -165,16 +192,15 @@ void main() {
         ACC_EACH(acc, r, c, x, if (r < count && c < C) store4F(MA, r * H * C + c, x);)
         accLay(acc, M)
     }
+    FETCH_ROWS(rowsV, 0, 0, V)
     [[dont_unroll]] for (uint v0 = 0; v0 < V; v0 += 64) {
         Acc acc;
         accZero(acc);
         [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
-            if (SECOND) {
-                TILE_ROWS(rows, SLICE, 64, rowsV, s0, v0, V, H * V, count)
-            } else {
-                TILE_SCALED_ROWS(rows, SLICE, 64, rowsV, s0, v0, V, H * V, count, r, tileVector[s0 + r])
-            }
+            LAND_ROWS(rowsV, s0, v0, V, r, tileVector[s0 + r])
             barrier();
+            bool isLast = s0 + SLICE >= count;
+            if (!isLast || v0 + 64 < V) FETCH_ROWS(rowsV, isLast ? 0 : s0 + SLICE, isLast ? v0 + 64 : v0, V)
             mma(acc, Tile(M.at + s0 / 4, M.stride, false), rows, SLICE);
             barrier();
         }
