@@ -9,11 +9,7 @@ internal static class Formulas
 {
     public static Tensor Rms(Tensor x, double eps = 1e-5) => x * torch.rsqrt(x.square().mean([-1], keepdim: true) + eps);
 
-    public static Tensor Layer(Tensor x)
-    {
-        var centred = x - x.mean([-1], keepdim: true);
-        return Rms(centred);
-    }
+    public static Tensor Layer(Tensor x, double eps = 1e-5) => Rms(x - x.mean([-1], keepdim: true), eps);
 
     /// <summary>Depthwise causal convolution and SiLU.</summary>
     public static Tensor Convolve(Tensor x, Tensor kernel, Tensor? bias = null)
