@@ -29,9 +29,9 @@ float valueOf(Element x) { return x; }
 vec4 valuesOf(Quad x) { return x; }
 Quad quadAt(uint64_t i) { return load4F(atF(args.x, i), 0); }
 #else
-#define Element uint16_t
+#define Element uint                                       // 16 bits widened as they are loaded: a device may store such numbers and not compute with them
 #define Quad uvec2
-float valueOf(Element x) { return FROM_BITS(uint(x)); }
+float valueOf(Element x) { return FROM_BITS(x); }
 vec4 valuesOf(Quad x) { return unpack4(x); }
 Quad quadAt(uint64_t i) { return U16x4Buf(uint64_t(args.x) + i * 2ul).v; }
 #endif
@@ -86,7 +86,7 @@ void main() {
     // Plain elements are read some at a time and looked at later, so that their loads are under way together.
     [[dont_unroll]] for (uint i = 0; i < tokens.count && PLAIN == 1; i += AHEAD) {
         Element next[AHEAD];
-        [[unroll]] for (uint j = 0; j < AHEAD; j++) next[j] = atT(args.x, uint64_t(rowOf(tokens, min(i + j, tokens.count - 1), reverse)) * args.columns + column).v[0];
+        [[unroll]] for (uint j = 0; j < AHEAD; j++) next[j] = Element(atT(args.x, uint64_t(rowOf(tokens, min(i + j, tokens.count - 1), reverse)) * args.columns + column).v[0]);
         [[unroll]] for (uint j = 0; j < AHEAD; j++) {
             float before = sum;
             if (i + j < tokens.count) sum += valueOf(next[j]);
