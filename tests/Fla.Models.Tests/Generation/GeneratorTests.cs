@@ -1,3 +1,4 @@
+using Fla.Layers;
 using Fla.Models.Configs;
 using Fla.Models.Generation;
 using Fla.Testing;
@@ -11,7 +12,7 @@ public sealed class GeneratorTests(TestDevice device) : DeviceTests(device)
     private static readonly int[][] Prompts = [[5, 17, 3, 60, 2, 9, 33, 71, 8, 4, 90], [41], [12, 13, 14, 15, 16, 17, 18]];
 
     [Test]
-    public void GreedyTextIsTheReferences([Values("gla", "retnet", "linear_attn", "based")] string name, [Values] bool useGraph)
+    public void GreedyTextIsTheReferences([ValueSource(typeof(Families), nameof(Families.All))] string name, [Values] bool useGraph)
     {
         using var expected = Golden.Open($"models/{name}/expected.safetensors");
         using var model = CausalLM.FromPretrained(Golden.Path("models/" + name), Device, DType.Float32);
@@ -21,7 +22,7 @@ public sealed class GeneratorTests(TestDevice device) : DeviceTests(device)
     }
 
     [Test]
-    public void ABatchOfUnequalPromptsIsEachPromptAlone([Values("gla", "retnet", "linear_attn", "based")] string name, [Values] bool doSample)
+    public void ABatchOfUnequalPromptsIsEachPromptAlone([ValueSource(typeof(Families), nameof(Families.All))] string name, [Values] bool doSample)
     {
         using var model = CausalLM.FromPretrained(Golden.Path("models/" + name), Device, DType.Float32);
         var generator = new Generator(model);
@@ -31,17 +32,23 @@ public sealed class GeneratorTests(TestDevice device) : DeviceTests(device)
     }
 
     [Test]
-    public void ShortConvolutionsKvGroupsAndNormalisersDecodeInBatches([Values] bool useGraph)
+    public void OptionsOfEveryFamilyDecodeInBatches([Values] bool useGraph)
     {
         ModelConfig[] configs =
         [
             Small(new GlaConfig { UseShortConv = true, NumKvHeads = 1, ClampMin = -0.05 }),
             Small(new LinearAttentionConfig { FeatureMap = "elu", NormFeatureMap = true, NormQ = true, NormK = true, NumKvHeads = 1 }),
             Small(new RetNetConfig { NumKvHeads = 1, FeatureMap = "relu" }),
+            Small(new DeltaNetConfig { QkActivation = "elu", QkNorm = "sum", UseGate = true, UseBeta = false }),
+            Small(new GatedDeltaNetConfig { NumVHeads = 4, AllowNegEigval = true, UseGate = false }),
+            Small(new GatedDeltaProductConfig { NumHouseholder = 3, UseForgetGate = true, UseOutputGate = false, UseShortConv = false }),
+            Small(new CombaConfig { NumVHeads = 4, UseOutputGate = false }),
+            Small(new KdaConfig { NumVHeads = 4, SafeGate = true, LowerBound = -5, AllowNegEigval = true }),
+            Small(new Rwkv7Config { NormFirst = false, NormBias = false, FuseNorm = false, ValueDim = [64, 64], HiddenAct = "gelu" }),
         ];
         foreach (var config in configs)
         {
-            using var model = CausalLM.Create(Device, config, 3);
+            using var model = Create(config);
             var generator = new Generator(model);
             var options = new GenerationOptions { MaxNewTokens = 8, StopTokens = [], UseGraph = useGraph };
             var together = generator.Generate(Prompts, options);
@@ -106,16 +113,27 @@ public sealed class GeneratorTests(TestDevice device) : DeviceTests(device)
         Assert.That(generator.Generate([[1], [2, 3]], new() { MaxNewTokens = 0 }), Is.EqualTo(new[] { Array.Empty<int>(), [] }));
     }
 
-    private static T Small<T>(T config)
-        where T : MultiHeadConfig
+    private static ModelConfig Small(ModelConfig config)
     {
-        config.VocabSize = 96;
-        config.HiddenSize = 32;
-        config.IntermediateSize = 48;
-        config.NumHeads = 2;
-        config.NumHiddenLayers = 2;
-        config.InitializerRange = 0.3;
+        var widths = (config as Rwkv7Config)?.ValueDim;
+        config.SetSizes(hiddenSize: 32, layers: 2, heads: 2);
+        if (config is Rwkv7Config rwkv7) rwkv7.ValueDim = widths;
+        (config.VocabSize, config.IntermediateSize, config.InitializerRange) = (96, 48, 0.3);
         return config;
+    }
+
+    /// <summary>A model none of whose weights is zero.</summary>
+    private CausalLM Create(ModelConfig config)
+    {
+        var model = CausalLM.Create(Device, config, 3);
+        var noise = new Initializer(4, 0.1);
+        foreach (var (name, parameter) in model.NamedParameters())
+        {
+            var start = parameter.ToSingle();
+            noise.Normal(parameter, name);
+            parameter.Write([.. parameter.ToSingle().Zip(start, (x, y) => x + y)]);
+        }
+        return model;
     }
 
     private static int[] WithoutCache(CausalLM model, int[] prompt, int count)

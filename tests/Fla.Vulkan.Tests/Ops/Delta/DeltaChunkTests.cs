@@ -22,7 +22,7 @@ public sealed class DeltaChunkTests(TestDevice device) : DeviceTests(device)
         yield return new(usual with { B = 1, Type = DType.Float16 }, "gk", 64);
         foreach (var gate in new[] { "g", "gk" })
         {
-            yield return new(usual with { B = 1, T = 65, H = 1, K = 256, V = 40, Type = DType.Float16 }, gate, 64);
+            yield return new(usual with { B = 1, T = 65, H = 1, K = 256, V = 512, Type = DType.Float16 }, gate, 64);
             yield return new(usual with { B = 1, T = 67, H = 1, Normalizer = 0.01 }, gate, 64);
             yield return new(usual with { B = 1, T = 1, H = 1 }, gate, 64);
             yield return new(usual with { B = 1, T = 5, H = 1, Packed = [0, 0, 5, 5] }, gate, 64);
@@ -47,7 +47,7 @@ public sealed class DeltaChunkTests(TestDevice device) : DeviceTests(device)
         yield return new(usual with { B = 1, T = 70, Type = DType.Float16 }, true, 64);
         yield return new(usual with { B = 1, T = 66, H = 1 }, false, 64);
         yield return new(usual with { B = 1, T = 67, H = 1, Normalizer = 0.01 }, true, 64);
-        yield return new(usual with { B = 1, T = 65, H = 1, K = 256, V = 40, Type = DType.Float16 }, true, 64);
+        yield return new(usual with { B = 1, T = 65, H = 1, K = 256, V = 512, Type = DType.Float16 }, true, 64);
     }
 
     [TestCaseSource(nameof(GeneralizedCases))]

@@ -57,7 +57,7 @@ public sealed class DeltaRuleTests(TestDevice device) : DeviceTests(device)
     [Test]
     public void WidestHeadsFit([Values] bool chunked)
     {
-        var c = new DeltaCase(B: 1, T: 18, H: 1, K: 256, V: 256);
+        var c = new DeltaCase(B: 1, T: 18, H: 1, K: 256, V: 512);
         if (chunked) Chunk(c);
         else Recurrent(c, hasGradients: false);
     }
