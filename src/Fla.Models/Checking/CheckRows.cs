@@ -30,20 +30,30 @@ internal sealed class CheckRows
     }
 
     /// <summary>
-    /// Adds to the tolerance of each row, or of those that fail, the error that rounding the weights makes by itself; a row that this alone takes over its
-    /// tolerance is not judged.
+    /// The rows with the error that rounding the weights makes by itself, the largest of several measurements, added to their tolerances; a row that this
+    /// alone takes over its tolerance is not judged.
     /// </summary>
-    public void Allow(IReadOnlyList<CheckRow> rounding, bool isForAll)
+    /// <param name="roundings">Measurements: a run each.</param>
+    /// <param name="isForAll">False leaves rows alone that are below their tolerance.</param>
+    public CheckRows Allow(IReadOnlyList<CheckRows> roundings, bool isForAll)
     {
-        var errors = rounding.ToDictionary(row => row.Key, row => row.Error, StringComparer.Ordinal);
-        for (var i = 0; i < _rows.Count; i++)
+        var errors = roundings.SelectMany(run => run._rows).GroupBy(row => row.Key, StringComparer.Ordinal)
+            .ToDictionary(group => group.Key, group => group.Max(row => row.Error), StringComparer.Ordinal);
+        var allowed = new CheckRows();
+        foreach (var row in _rows)
         {
-            if (_rows[i] is not { Key: not "generated" } row || (row.IsOk && !isForAll) || !(errors[row.Key] is > 0 and var error)) continue;
-            var note = $"rounded weights alone: {error.ToString("E1", CultureInfo.InvariantCulture)}";
-            _rows[i] = error < row.Tolerance
-                ? row with { Tolerance = row.Tolerance + error, Note = note }
-                : row with { Tolerance = GrosslyWrong * error, Note = note + ", so not judged in this type", IsJudged = false };
+            var isLeft = row.Key == "generated" || (row.IsOk && !isForAll) || !(errors.GetValueOrDefault(row.Key) > 0);
+            allowed._rows.Add(isLeft ? row : Allow(row, errors[row.Key]));
         }
+        return allowed;
+    }
+
+    private static CheckRow Allow(CheckRow row, double error)
+    {
+        var note = $"rounded weights alone: {error.ToString("E1", CultureInfo.InvariantCulture)}";
+        return error < row.Tolerance
+            ? row with { Tolerance = row.Tolerance + error, Note = note }
+            : row with { Tolerance = GrosslyWrong * error, Note = note + ", so not judged in this type", IsJudged = false };
     }
 
     /// <summary>Adds a comparison.</summary>

@@ -14,13 +14,14 @@ namespace Fla.Models.Checking;
 /// A half-precision type that cannot hold the file's weights exactly changes the model before anything is computed. What that alone does to each result is
 /// measured in f32, named in the row's note, and added to its tolerance: the tolerance judges the computation. Where it exceeds the tolerance by itself,
 /// the type cannot tell right from wrong, and the row is shown but not judged. A type that holds the weights exactly still rounds activations: rows that
-/// fail are given the same chance, with weights that were moved as far as the type rounds.
+/// fail are given the same chance, with weights that were moved as far as the type rounds, several times over.
 /// </remarks>
 public static class CheckRunner
 {
     // Half a unit in the last place, at most: of 11 bits and of 8.
     private const float HalfRounding = 1f / (1 << 11);
     private const float BFloatRounding = 1f / (1 << 8);
+    private const int Moves = 4;
 
     /// <summary>Runs one folder, whatever keys its expected.safetensors holds.</summary>
     /// <param name="folder">The case: a model (config.json) or a layer (layer.json).</param>
@@ -46,8 +47,7 @@ public static class CheckRunner
         var rows = new CheckRows();
         using Module subject = hasModel ? CausalLM.FromPretrained(folder, device, options.DType) : LayerFile.Load(folder, device, options.DType);
         Compare(subject, reference, options, rows);
-        var losesBits = LosesBits(folder, options.DType);
-        if (losesBits || (options.DType != DType.Float32 && !rows.AreOk)) rows.Allow(RoundingOfWeights(subject, folder, reference, options, !losesBits), losesBits);
+        if (options.DType != DType.Float32) rows = Allow(rows, subject, folder, reference, options);
         return new(folder, subject is CausalLM model ? model.Config.ModelType : subject.GetType().Name, rows.Rows, reference.Unused);
     }
 
@@ -64,20 +64,38 @@ public static class CheckRunner
         return type != DType.Float32 && checkpoint.Tensors.Values.Any(info => WeightLoader.TypeOf(info) != type);
     }
 
-    /// <summary>The errors that the rounded weights make in an otherwise exact computation; of weights that needed no rounding, moved ones.</summary>
-    private static IReadOnlyList<CheckRow> RoundingOfWeights(Module rounded, string folder, ReferenceCase reference, CheckOptions options, bool isMoved)
+    /// <summary>
+    /// Rows with what rounding does by itself allowed for. One rounding may spare a result of few numbers by chance, so that where rows still fail, the weights
+    /// are moved by as much as the type rounds, some more times, each in its own way.
+    /// </summary>
+    private static CheckRows Allow(CheckRows rows, Module rounded, string folder, ReferenceCase reference, CheckOptions options)
+    {
+        var roundings = new List<CheckRows>();
+        var losesBits = LosesBits(folder, options.DType);
+        if (losesBits) roundings.Add(RoundingOfWeights(rounded, folder, reference, options, move: 0));
+        var allowed = rows.Allow(roundings, losesBits);
+        for (var move = 1; move <= Moves && !allowed.AreOk; move++)
+        {
+            roundings.Add(RoundingOfWeights(rounded, folder, reference, options, move));
+            allowed = rows.Allow(roundings, losesBits);
+        }
+        return allowed;
+    }
+
+    /// <summary>The errors that the rounded weights, moved in one way unless <paramref name="move"/> is 0, make in an otherwise exact computation.</summary>
+    private static CheckRows RoundingOfWeights(Module rounded, string folder, ReferenceCase reference, CheckOptions options, int move)
     {
         var device = rounded.Device;
         using Module exact = rounded is CausalLM ? CausalLM.FromPretrained(folder, device, DType.Float32) : LayerFile.Load(folder, device, DType.Float32);
-        var draws = new SplitMix(1);
+        var draws = new SplitMix((ulong)move);
         foreach (var (target, source) in exact.Parameters().Zip(rounded.Parameters()))
         {
-            if (isMoved) target.Write(Moved(source.ToSingle(), options.DType == DType.Float16 ? HalfRounding : BFloatRounding, ref draws));
+            if (move > 0) target.Write(Moved(source.ToSingle(), options.DType == DType.Float16 ? HalfRounding : BFloatRounding, ref draws));
             else target.CopyFrom(source);
         }
         var rows = new CheckRows();
         Compare(exact, reference, options with { DType = DType.Float32 }, rows);
-        return rows.Rows;
+        return rows;
     }
 
     /// <summary>Each value by up to a part of itself, up or down as its bits fall.</summary>

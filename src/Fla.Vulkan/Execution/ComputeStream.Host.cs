@@ -97,7 +97,9 @@ public sealed unsafe partial class ComputeStream
         while (read.Size > 0)
         {
             BeginRecording();
-            var (staging, start, mapped) = _staging.Take((int)Math.Min(read.Size, StagingRing.ChunkSize), _submitted + 1, Poll());
+            // What the device has copied is still in use until the host has emptied it.
+            var emptied = staged.Flying.TryPeek(out var oldest) ? Math.Min(Poll(), oldest.Value - 1) : Poll();
+            var (staging, start, mapped) = _staging.Take((int)Math.Min(read.Size, StagingRing.ChunkSize), _submitted + 1, emptied);
             RecordRead(read with { Size = mapped.Length }, staging.Buffer, start);
             staged.Open.Add(((nint)(staging.Mapped + start), read with { Size = mapped.Length }));
             read = new(read.Block, read.Offset + (ulong)mapped.Length, read.Target + mapped.Length, read.Size - mapped.Length);

@@ -11,6 +11,7 @@ internal sealed unsafe class VulkanInstance
 {
     private static readonly Lock Gate = new();
     private static VulkanInstance? _shared;
+    private static bool _isDriverKept;
     private int _users;
     private DebugUtilsMessengerEXT _messenger;
 
@@ -113,7 +114,21 @@ internal sealed unsafe class VulkanInstance
         {
             throw new DeviceException("no Vulkan driver on this machine: install the GPU's driver, or Mesa's (Debian, Ubuntu: apt install mesa-vulkan-drivers)");
         }
-        return result == Result.Success ? instance : throw new VulkanException("vkCreateInstance", result);
+        if (result != Result.Success) throw new VulkanException("vkCreateInstance", result);
+        if (!_isDriverKept && OperatingSystem.IsLinux()) KeepDriver();
+        _isDriverKept = true;
+        return instance;
+    }
+
+    /// <summary>
+    /// Takes a reference to NVIDIA's libraries that is never given back. The loader unloads a driver with the last instance, and NVIDIA's takes static
+    /// thread-local storage each time it is loaded that no unloading returns: after some twenty devices, one after another, it could not be loaded any more.
+    /// </summary>
+    private static void KeepDriver()
+    {
+        var libraries = File.ReadLines("/proc/self/maps").Select(line => line[(line.LastIndexOf(' ') + 1)..])
+            .Where(path => Path.GetFileName(path) is var name && (name.StartsWith("libnvidia-", StringComparison.Ordinal) || name.Contains("_nvidia.so", StringComparison.Ordinal)));
+        foreach (var path in libraries.ToHashSet()) NativeLibrary.TryLoad(path, out _);
     }
 
     private DebugUtilsMessengerEXT CreateMessenger()
