@@ -74,14 +74,13 @@ void main() {
     uint keyHead = head / (args.HV / args.H);
     uint K = args.K, V = args.V, tid = gl_LocalInvocationID.x;
     uint lane = tid % COLUMNS, group = tid / COLUMNS, column = tile * COLUMNS + lane;
-    bool reverse = has(REVERSE), undecayed = has(UNDECAYED), transposed = has(TRANSPOSED), hasB = !isNull(args.b);
     uint64_t base = (uint64_t(n) * args.HV + head) * K * V;
 
     float S[ROWS];
     for (uint j = 0; j < ROWS; j++) {
         uint row = group * ROWS + j;
         bool inside = row < K && column < V && !isNull(args.h0);
-        S[j] = inside ? atF(args.h0, base).v[transposed ? column * K + row : row * V + column] : 0.0;
+        S[j] = inside ? atF(args.h0, base).v[has(TRANSPOSED) ? column * K + row : row * V + column] : 0.0;
     }
 
     Span tokens = sequenceSpan(args.packed, n, args.T);
@@ -90,7 +89,7 @@ void main() {
         uint count = min(TOKENS, rows - t0);
         for (uint i = tid; i < count * GROUPS * ROWS; i += gl_WorkGroupSize.x) {
             uint t = i / (GROUPS * ROWS), k = i % (GROUPS * ROWS);
-            uint row = tokens.first * args.steps + (reverse ? rows - 1 - t0 - t : t0 + t), token = row / args.steps;
+            uint row = tokens.first * args.steps + (has(REVERSE) ? rows - 1 - t0 - t : t0 + t), token = row / args.steps;
             uint64_t at = (uint64_t(row) * args.H + keyHead) * K, atV = uint64_t(token) * args.HV + head;
             float q = 0, key = 0, a = 0, b = 0, decay = 0;
             if (k < K) {
@@ -98,7 +97,7 @@ void main() {
                 key = loadT(atT(args.k, at), k);
                 a = isNull(args.a) ? key : loadT(atT(args.a, at), k);
                 if (has(ERASE_K)) a *= key;
-                if (hasB) b = loadT(atT(args.b, at), k);
+                if (!isNull(args.b)) b = loadT(atT(args.b, at), k);
                 if (has(MUL)) {
                     b *= a;
                     a = -a;
@@ -114,7 +113,7 @@ void main() {
         }
         for (uint i = tid; i < count * COLUMNS; i += gl_WorkGroupSize.x) {
             uint t = i / COLUMNS, v = tile * COLUMNS + i % COLUMNS;
-            uint row = tokens.first * args.steps + (reverse ? rows - 1 - t0 - t : t0 + t), token = row / args.steps;
+            uint row = tokens.first * args.steps + (has(REVERSE) ? rows - 1 - t0 - t : t0 + t), token = row / args.steps;
             uint64_t at = uint64_t(row) * args.HV + head, atV = uint64_t(token) * args.HV + head;
             float x = 0, beta = 1, decay = 1;
             if (v < V) {
@@ -139,7 +138,7 @@ void main() {
                 uint k = group * ROWS + j;
                 float q = sq[t][k], key = sk[t][k], a = sa[t][k];
                 float s = S[j] * (sd[t][k] * columnDecay);
-                h += (undecayed ? S[j] : s) * a;
+                h += (has(UNDECAYED) ? S[j] : s) * a;
                 p += s * q;
                 d[QK] += q * key;
                 d[QB] += q * sb[t][k];
@@ -165,12 +164,12 @@ void main() {
             }
             float x = sv[t][lane];
             h = ra * sum.x;
-            float u = hasB ? x : sbeta[t][lane] * (x - h);
+            float u = !isNull(args.b) ? x : sbeta[t][lane] * (x - h);
             for (uint j = 0; j < ROWS; j++) {
                 uint k = group * ROWS + j;
                 S[j] += rk * sk[t][k] * u + sb[t][k] * h;
             }
-            uint row = tokens.first * args.steps + (reverse ? rows - 1 - t0 - t : t0 + t), token = row / args.steps;
+            uint row = tokens.first * args.steps + (has(REVERSE) ? rows - 1 - t0 - t : t0 + t), token = row / args.steps;
             if (group == 0 && column < V && row + 1 == (token + 1) * args.steps) {
                 float o = args.scale * rq * (sum.y + rk * d[QK] * u + d[QB] * h);
                 storeT(atT(args.o, (uint64_t(token) * args.HV + head) * V), column, o);
@@ -182,6 +181,6 @@ void main() {
     if (isNull(args.ht)) return;
     for (uint j = 0; j < ROWS; j++) {
         uint row = group * ROWS + j;
-        if (row < K && column < V) atF(args.ht, base).v[transposed ? column * K + row : row * V + column] = S[j];
+        if (row < K && column < V) atF(args.ht, base).v[has(TRANSPOSED) ? column * K + row : row * V + column] = S[j];
     }
 }
