@@ -33,8 +33,9 @@ internal sealed class DeviceModule<TModule> : ParameterSet, IDisposable
     {
         LibTorch.Require();
         _create = create;
+        var type = Crossing.TypeOf(dtype);
         Device = TorchDevice.Current;
-        Module = create(Device, Crossing.TypeOf(dtype));
+        Module = create(Device, type);
         fill?.Invoke(Module);
         // Parameters made in inference mode could never be trained.
         using var inference = torch.inference_mode(false);

@@ -13,7 +13,7 @@ internal static unsafe class LibTorch
     /// <summary>What this version of TorchSharp is made for; torch.__version__ would load what is missing.</summary>
     public const string PackageVersion = "2.10.0";
 
-    private static readonly Lazy<Exports> Native = new(Load);
+    private static readonly Lazy<Exports> Native = new(() => Load("torch_cpu", "LibTorchSharp"));
 
     /// <summary>Loads libtorch, or says what is missing.</summary>
     /// <exception cref="LibTorchException">It cannot be loaded.</exception>
@@ -58,11 +58,13 @@ internal static unsafe class LibTorch
             + $"Without it everything but Fla.Torch works. The loader says: {lines[0].Trim()}";
     }
 
-    private static Exports Load()
+    /// <summary>Loads libtorch's main library and TorchSharp's over it.</summary>
+    /// <exception cref="LibTorchException">The second cannot be loaded; why says the first that failed.</exception>
+    internal static Exports Load(string libTorch, string libTorchSharp)
     {
         string? refusal = null;
-        var torchCpu = TryLoad("torch_cpu");
-        if (TryLoad("LibTorchSharp") == 0) throw new LibTorchException(Advice(refusal!));
+        var torchCpu = TryLoad(libTorch);
+        if (TryLoad(libTorchSharp) == 0) throw new LibTorchException(Advice(refusal!));
         torch.InitializeDeviceType(DeviceType.CPU);
         return new(Export("_ZNK2at10TensorBase8_versionEv", "?_version@TensorBase@at@@QEBA_JXZ"),
             Export("_ZN2at6native12is_inferenceERKNS_6TensorE", "?is_inference@native@at@@YA_NAEBVTensor@2@@Z"));
@@ -84,5 +86,6 @@ internal static unsafe class LibTorch
             torchCpu != 0 && NativeLibrary.TryGetExport(torchCpu, OperatingSystem.IsWindows() ? microsoft : itanium, out var address) ? address : 0;
     }
 
-    private sealed record Exports(nint Version, nint IsInference);
+    /// <summary>Functions of libtorch, 0 where it does not export them.</summary>
+    internal sealed record Exports(nint Version, nint IsInference);
 }
