@@ -107,6 +107,13 @@ void tileSync() { controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageS
             statements \
         }
 
+// Runs of 4 columns that a lane has, over all fragments; inside ACC_EACH and ACC_PLACES accRun is the number of the one at hand.
+const uint RUNS_EACH = (FRAG_M * FRAG_N / 4 + SUBGROUP - 1) / SUBGROUP;
+#define ACC_RUN_COUNT (PER_M * PER_N * RUNS_EACH)
+#define accRun (tileF * RUNS_EACH + tileK / SUBGROUP)
+// The places that ACC_EACH will visit, without their values: to read early what belongs there.
+#define ACC_PLACES(r, c, statements) if (accActive()) { ACC_FRAGMENTS(tileF) ACC_RUNS(4, r, c, statements) }
+
 // Fragments visited in a loop are picked by comparing their number: an array of matrices under a variable index would live in memory, not in
 // registers, for the whole of the kernel.
 #ifdef TILE_ROLLED

@@ -231,7 +231,13 @@ void main() {
         }
     }
 
-    TBuf o = atT(TBuf(uint64_t(args.o)), token * Q);
+    TBuf o = atT(TBuf(uint64_t(args.o)), token * Q), rowsE = atT(args.e, token * Q);
+#ifdef MM_coopmat
+    uvec2 nextE[TILES * ACC_RUN_COUNT];
+    if (!isNull(args.dots)) [[unroll]] for (uint t = 0; t < TILES; t++) {
+        ACC_PLACES(r, c, nextE[t * ACC_RUN_COUNT + accRun] = nextQuad(rowsE, r, q0 + 64 * t + c, Q, H * Q, count);)
+    }
+#endif
     [[unroll]] for (uint t = 0; t < TILES; t++) {
 #ifdef MM_coopmat
         Tile rows = Tile(t * tileQuads(64, 64), tileStride(64), false);       // through shared memory: whole rows at a time
@@ -246,9 +252,12 @@ void main() {
     }
     if (isNull(args.dots)) return;
     barrier();
-    TBuf rowsE = atT(args.e, token * Q);
     [[unroll]] for (uint t = 0; t < TILES; t++) {
+#ifdef MM_coopmat
+        ACC_EACH(acc[t], r, c, x, tilePutFloat(r * 16 + c / 4, r < count && q0 + 64 * t + c < Q ? dot(widen(nextE[t * ACC_RUN_COUNT + accRun]), x) : 0.0);)
+#else
         ACC_EACH(acc[t], r, c, x, tilePutFloat(r * 16 + c / 4, dot(widen(rowQuad(rowsE, r, q0 + 64 * t + c, Q, H * Q, count)), x));)
+#endif
         barrier();
         if (lane < count && q0 + 64 * t < Q) {
             float sum = 0;

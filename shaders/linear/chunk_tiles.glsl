@@ -16,3 +16,10 @@ vec4 nextQuadF(F32Buf p, uint r, uint c, uint width, uint stride, uint rows) {
     uint row = min(r, rows - 1);
     return TILE_WHOLE ? load4F(p, c < width ? row * stride + c : 0) : rowQuadF(p, row, c, width, stride, rows);
 }
+
+#ifndef T_f32
+uvec2 nextQuad(TBuf p, uint r, uint c, uint width, uint stride, uint rows) {
+    uint row = min(r, rows - 1);
+    return TILE_WHOLE ? U16x4Buf(uint64_t(p) + uint64_t(c < width ? row * stride + c : 0) * 2ul).v : rowQuad(p, row, c, width, stride, rows);
+}
+#endif

@@ -314,6 +314,7 @@ public sealed unsafe partial class ComputeDevice : IDisposable
         };
         var features = new PhysicalDeviceFeatures2 { SType = StructureType.PhysicalDeviceFeatures2, PNext = &f13 };
         features.Features.ShaderInt64 = true;
+        features.Features.ShaderInt16 = f.MatrixBFloat16 != null;
         var priority = 1f;
         var queue = new DeviceQueueCreateInfo { SType = StructureType.DeviceQueueCreateInfo, QueueFamilyIndex = Info.QueueFamily, QueueCount = 1, PQueuePriorities = &priority };
         var info = new DeviceCreateInfo

@@ -110,8 +110,9 @@ internal static unsafe class DeviceProbe
         {
             var shapes = MatrixShapes(instance, handle);
             half = float16 ? Choose(shapes, ComponentTypeKHR.Float16Khr) : null;
-            if (half == null) notes.Add("cooperative matrices: no fp16 x fp16 -> fp32 shape at subgroup scope");
+            if (half == null) notes.Add("cooperative matrices: no fp16 x fp16 -> fp32 shape at subgroup scope that has fp16 accumulators, too");
             if (!extensions.Contains(BFloat16) || !bfloat.CooperativeMatrix) notes.Add("bf16 cooperative matrices: the driver has none, bf16 uses plain arithmetic");
+            else if (!all.Features.ShaderInt16) notes.Add("bf16 cooperative matrices: the driver lacks shaderInt16 that they need");
             else if (!Off("bfloat16_matrix", "bf16 cooperative matrices")) bfloat16 = Choose(shapes, BFloat16Component);
         }
         return new()
@@ -126,14 +127,17 @@ internal static unsafe class DeviceProbe
         };
     }
 
-    private static MatrixShape? Choose(IEnumerable<CooperativeMatrixPropertiesKHR> all, ComponentTypeKHR type)
+    /// <summary>A shape with fp32 accumulators. Results leave through 16-bit accumulators of the same rows and columns (shaders/common/tile_coopmat.glsl): those must exist, too.</summary>
+    private static MatrixShape? Choose(CooperativeMatrixPropertiesKHR[] all, ComponentTypeKHR type)
     {
+        bool HasHalf(MatrixShape shape) => all.Any(m => m.Scope == ScopeKHR.SubgroupKhr && m.MSize == shape.M && m.NSize == shape.N
+            && m.CType == ComponentTypeKHR.Float16Khr && m.ResultType == ComponentTypeKHR.Float16Khr);
         var fit = all.Where(m => m.Scope == ScopeKHR.SubgroupKhr && m.AType == type && m.BType == type
                 && m.CType == ComponentTypeKHR.Float32Khr && m.ResultType == ComponentTypeKHR.Float32Khr && !m.SaturatingAccumulation)
             .Select(m => new MatrixShape((int)m.MSize, (int)m.NSize, (int)m.KSize)).ToList();
         foreach (var shape in new MatrixShape[] { new(16, 16, 16), new(8, 8, 8), new(16, 8, 16), new(8, 16, 16), new(16, 8, 8) })
         {
-            if (fit.Contains(shape)) return shape;
+            if (fit.Contains(shape) && HasHalf(shape)) return shape;
         }
         return null;
     }
