@@ -63,7 +63,6 @@ public sealed class Comba : DeltaMixer
         (q, k, v) = (Heads(q, _options.HeadDim), Heads(k, _options.HeadDim), Heads(v, _options.HeadV));
         var p = _innerDecay != null ? Elementwise.Mul(k, Activations.Sigmoid(_innerDecay).View(-1, 1)) : k;
         if (_correction != null) q = Elementwise.Add(q, Elementwise.Mul(p, _correction.View(-1, 1)), 1, -1);
-        (q, k, p) = (Repeat(q), Repeat(k), Repeat(p));
         var beta = Activations.Sigmoid(_beta.Forward(input.X));
         var g = LogDecay(_decay.Forward(input.X), _aLog, _dtBias);
 
@@ -77,6 +76,4 @@ public sealed class Comba : DeltaMixer
         input.Store(LayerCache.RecurrentState, after);
         return Output(o, _gate?.Forward(input.X));
     }
-
-    private Tensor Repeat(Tensor x) => _options.Groups == 1 ? x : Rows.RepeatHeads(x, _options.Groups);
 }
