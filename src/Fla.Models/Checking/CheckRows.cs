@@ -30,20 +30,24 @@ internal sealed class CheckRows
     }
 
     /// <summary>
-    /// The rows with the error that rounding the weights makes by itself, the largest of several measurements, added to their tolerances; a row that this
-    /// alone takes over its tolerance is not judged.
+    /// The rows with the error that rounding the weights makes by itself added to their tolerances; a row that this alone takes over its tolerance is not
+    /// judged. Of several measurements a row takes as many as it needs to pass, and the largest of those.
     /// </summary>
     /// <param name="roundings">Measurements: a run each.</param>
-    /// <param name="isForAll">False leaves rows alone that are below their tolerance.</param>
+    /// <param name="isForAll">Whether the first is for all rows; false leaves rows alone that are below their tolerance.</param>
     public CheckRows Allow(IReadOnlyList<CheckRows> roundings, bool isForAll)
     {
-        var errors = roundings.SelectMany(run => run._rows).GroupBy(row => row.Key, StringComparer.Ordinal)
-            .ToDictionary(group => group.Key, group => group.Max(row => row.Error), StringComparer.Ordinal);
+        var errors = roundings.Select(run => run._rows.ToDictionary(row => row.Key, row => row.Error, StringComparer.Ordinal)).ToList();
         var allowed = new CheckRows();
         foreach (var row in _rows)
         {
-            var isLeft = row.Key == "generated" || (row.IsOk && !isForAll) || !(errors.GetValueOrDefault(row.Key) > 0);
-            allowed._rows.Add(isLeft ? row : Allow(row, errors[row.Key]));
+            var (result, largest) = (row, 0.0);
+            for (var i = 0; i < errors.Count && row.Key != "generated" && (!result.IsOk || (i == 0 && isForAll)); i++)
+            {
+                largest = Math.Max(largest, errors[i].GetValueOrDefault(row.Key));
+                if (largest > 0) result = Allow(row, largest);
+            }
+            allowed._rows.Add(result);
         }
         return allowed;
     }

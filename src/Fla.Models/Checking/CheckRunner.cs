@@ -18,7 +18,7 @@ namespace Fla.Models.Checking;
 /// </remarks>
 public static class CheckRunner
 {
-    // Half a unit in the last place, at most: of 11 bits and of 8.
+    // Half a unit in the last place, as a part of the power of two below a number: of 11 bits and of 8.
     private const float HalfRounding = 1f / (1 << 11);
     private const float BFloatRounding = 1f / (1 << 8);
     private const int Moves = 4;
@@ -98,10 +98,13 @@ public static class CheckRunner
         return rows;
     }
 
-    /// <summary>Each value by up to a part of itself, up or down as its bits fall.</summary>
+    /// <summary>Each value by up to what rounding it could change, up or down as random bits fall.</summary>
     private static float[] Moved(float[] values, float part, ref SplitMix draws)
     {
-        foreach (ref var value in values.AsSpan()) value *= 1 + (part * (int)draws.Next() / (1u << 31));
+        foreach (ref var value in values.AsSpan())
+        {
+            if (value != 0) value += MathF.ScaleB(part * (int)draws.Next() / (1u << 31), MathF.ILogB(value));
+        }
         return values;
     }
 }
