@@ -106,8 +106,7 @@ internal static class DeltaChunk
 
         var wy = DeltaChunkWy.Of(shape, chunk, of, null, m);
         var (writer, _, reader) = DeltaChunkGates.Rows(shape, chunk, cumulative, k, reader: q);
-        var ht = Tensor.Empty(device, DType.Float32, shape.State(false));
-        var (h, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, writer, -1), of.Gate, cumulative, vFirst ? DeltaChunkState.Walk.InitialVFirst : 0, h0, ht);
+        var (h, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, writer, -1), of.Gate, cumulative, vFirst ? DeltaChunkState.Walk.InitialVFirst : 0, h0, null);
         var local = ChunkOut.GatedRows(shape, chunk, k, dO, cumulative, null, read, ChunkOut.Read.Reverse, 1);
         var dh0 = ctx.Needs(6) ? Tensor.EmptyLike(h0!) : null;
         var back = DeltaChunkState.Walk.Reverse | (vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0);
@@ -124,12 +123,13 @@ internal static class DeltaChunk
         }
         var turned = shape.Transposed;
         ChunkOut.AddGatedColumns(turned, chunk, dO, cumulative, h, dq, ChunkOut.Read.StateTransposed, scale);
-        ChunkOut.AddGatedColumns(turned, chunk, values, cumulative, dh, dk, ChunkOut.Read.StateTransposed | ChunkOut.Read.Reverse, 1);
+        using var inter = Tensor.ZerosLike(dk);
+        ChunkOut.AddGatedColumns(turned, chunk, values, cumulative, dh, inter, ChunkOut.Read.StateTransposed | ChunkOut.Read.Reverse, 1);
 
         var needsG = ctx.Needs(5);
-        using var last = needsG ? ChunkState.Dot(shape, chunk, h, dh, ht, shape.K, shape.V) : null;
+        using var last = needsG ? ChunkState.EnteringDot(shape, chunk, h, dh) : null;
         var dg = needsG ? Tensor.EmptyLike(cumulative) : null;
-        var d = DeltaChunkGates.Backward(shape, chunk, new(q, dq), new(of.A, da), readsUndecayed, new(k, dk), isSame, null, last, dg);
+        var d = DeltaChunkGates.Backward(shape, chunk, new(q, dq), new(of.A, da), readsUndecayed, new(k, dk), isSame, null, last, dg, cumulative, inter);
         return [d.DQ, d.DK, d.DA, dv, dBeta, dg, dh0];
     }
 

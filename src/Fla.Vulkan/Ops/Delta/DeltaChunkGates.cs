@@ -11,7 +11,7 @@ internal static class DeltaChunkGates
     private readonly record struct RowArgs(In X1, In X2, In X3, In Gate, Out Y1, Out Y2, Out Y3, In Packed, uint N, uint T, uint C, uint H, uint K);
 
     private readonly record struct BackwardArgs(In X1, In X2, In Y1, In Y2, In Sum1, In Sum2, In Sum3, In Sum4, Out DX1, Out DX2, Out DY1, Out DY2,
-        In Last, Out DG, In Packed, uint N, uint T, uint C, uint Columns, uint Chunks);
+        In Last, Out DG, In Gate, In Inter, In Packed, uint N, uint T, uint C, uint Columns, uint Chunks);
 
     /// <summary>Rows that write to the state, times e^{G_C − G}, and one that reads it, times e^G.</summary>
     public static (Tensor Writer, Tensor? Writer2, Tensor? Reader) Rows(LinearShape shape, int chunk, Tensor cumulative, Tensor writer, Tensor? writer2 = null, Tensor? reader = null)
@@ -37,18 +37,20 @@ internal static class DeltaChunkGates
     /// <param name="k">What writes to the state.</param>
     /// <param name="isSame">Whether a is k; their gradients are added then.</param>
     /// <param name="b">A second writer, or null.</param>
-    /// <param name="last">The state leaving each chunk times its gradient, fp32 [chunks,H,K].</param>
+    /// <param name="last">The state leaving each chunk times its gradient, fp32 [chunks,H,K]; with <paramref name="inter"/> the state entering it times that gradient.</param>
     /// <param name="dg">Where the gate's gradient goes, fp32 [B,T,H,K], or null.</param>
+    /// <param name="gate">With <paramref name="inter"/> the log decay summed inside each chunk, fp32 [B,T,H,K].</param>
+    /// <param name="inter">What k's gradient gets through the state leaving the chunk, fp32 [B,T,H,K], if its sum lacks that; 16-bit states then cost dg nothing.</param>
     /// <returns>The gradients of q, a (null when it is k), k and b.</returns>
     public static (Tensor DQ, Tensor? DA, Tensor DK, Tensor? DB) Backward(LinearShape shape, int chunk, in Term q, in Term a, bool isExclusive, in Term k, bool isSame, Term? b,
-        Tensor? last, Tensor? dg)
+        Tensor? last, Tensor? dg, Tensor? gate = null, Tensor? inter = null)
     {
         var device = q.Row.Device;
         Tensor dq = Tensor.EmptyLike(q.Row), dk = Tensor.EmptyLike(k.Row);
         Tensor? da = isSame ? null : Tensor.EmptyLike(a.Row), db = b is { } second ? Tensor.EmptyLike(second.Row) : null;
         var columns = shape.H * shape.K;
         BackwardKernel.Launch(device,
-            new(q.Row, a.Row, k.Row, b?.Row, q.Sum, a.Sum, k.Sum, b?.Sum, dq, da, dk, db, last, dg, shape.Table(chunk),
+            new(q.Row, a.Row, k.Row, b?.Row, q.Sum, a.Sum, k.Sum, b?.Sum, dq, da, dk, db, last, dg, gate, inter, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)columns, (uint)shape.Chunks(chunk)),
             Grid.Linear((long)(columns + Workgroup - 1) / Workgroup * shape.Chunks(chunk)), q.Row.DType.Variant(), Workgroup, isExclusive ? 1u : 0, isSame ? 1u : 0);
         return (dq, da, dk, db);
