@@ -65,9 +65,9 @@ vec4 toLast(uint r, uint c) {
     return rowQuadF(gates, count - 1, k0 + c, K, H * K, count) - rowQuadF(gates, min(r, count - 1), k0 + c, K, H * K, count);
 }
 
-// Four elements of dA from (r, c) on, nothing above the diagonal.
+// Four elements of dA from (r, c) on, nothing but what is below the diagonal: that is added unrounded, as it has to cancel in dg.
 vec4 nextTriangle(uint r, uint c) { return load4F(dA, r < count && c < args.C ? r * H * args.C + c : 0); }
-vec4 triangle(vec4 x, uint r, uint c) { return r < count && c < args.C ? mix(vec4(0), x, lessThanEqual(uvec4(c) + uvec4(0, 1, 2, 3) + (EXCLUSIVE ? 1 : 0), uvec4(r))) : vec4(0); }
+vec4 triangle(vec4 x, uint r, uint c) { return r < count && c < args.C ? mix(vec4(0), x, lessThan(uvec4(c) + uvec4(0, 1, 2, 3), uvec4(r))) : vec4(0); }
 
 // Four elements of W from (r, c) on.
 vec4 levelWeights(uint r, uint c, uint width) {
@@ -115,7 +115,8 @@ void finishOct(bool isKey, uint r, uint c, uvec4 own, uvec4 other, vec4 gateLow,
     if (weak) {
         low *= exp(isKey ? middleLow - gateLow : gateLow - middleLow);
         high *= exp(isKey ? middleHigh - gateHigh : gateHigh - middleHigh);
-    } else if (!EXCLUSIVE) {
+    }
+    if (!EXCLUSIVE) {
         low += diagonal * unpack4(other.xy);
         high += diagonal * unpack4(other.zw);
     }
@@ -146,7 +147,8 @@ void finish(bool isKey, uint r, uint c, vec4 x) {
     int left = r < count ? int(K) - int(k0 + c) : 0;
     if (weak) {
         x *= exp(isKey ? -fromMiddle(r, c) : fromMiddle(readToken(r), c));
-    } else if (!EXCLUSIVE) {
+    }
+    if (!EXCLUSIVE) {
         x += dA.v[min(r, count - 1) * (H * args.C + 1)] * widen(loadQuad(isKey ? rowsQ : rowsK, at, left));
     }
     uint64_t token = (uint64_t(rowsQ) - uint64_t(args.q)) / T_SIZE;
@@ -276,7 +278,7 @@ void main() {
     TILE_EACH_RUN(64, 64, j, r, c,
         g[2 * j] = nextQuadF(gates, r, k0 + c, K, H * K, count);
         g[2 * j + 1] = nextQuadF(gates, r, k0 + c + 4, K, H * K, count);
-        diagonal[j] = weak ? 0.0 : dA.v[min(r, count - 1) * (H * args.C + 1)];
+        diagonal[j] = dA.v[min(r, count - 1) * (H * args.C + 1)];
         share[2 * j] = share[2 * j + 1] = vec4(0);)
     vec4 low = nextQuadF(gates, middle, k0 + lane % 8 * 8, K, H * K, count), high = nextQuadF(gates, middle, k0 + lane % 8 * 8 + 4, K, H * K, count);
     accSpread(sumQ, 0)
