@@ -33,6 +33,7 @@ public sealed unsafe partial class ComputeDevice : IDisposable
         _instance = instance;
         Info = info;
         Options = options;
+        Tiles = VendorTiles.For(info);
         Api = Vk.GetApi();
         Api.CurrentInstance = instance.Handle;
         Handle = CreateHandle();
@@ -84,6 +85,9 @@ public sealed unsafe partial class ComputeDevice : IDisposable
 
     /// <summary>How it was opened.</summary>
     public DeviceOptions Options { get; }
+
+    /// <summary>How kernels are cut. A change holds for what is recorded from then on.</summary>
+    public TileTable Tiles { get; set; }
 
     /// <summary>True for a software driver: kernels keep their loops rolled there.</summary>
     public bool IsCpu => Info.Kind == DeviceKind.Cpu;

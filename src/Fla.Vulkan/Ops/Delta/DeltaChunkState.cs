@@ -51,7 +51,7 @@ internal static class DeltaChunkState
             new(of.X, of.Base, of.Y, of.Z, of.W, cumulative, initial, final, states, o, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, of.Sign, of.Scale),
             new(ChunkTiles.Count(shape.V), (uint)shape.H, (uint)shape.N), ChunkTiles.Variant(device, of.X.DType),
-            ChunkTiles.Spec(device, of.X.DType, ChunkTiles.Workgroup(device, of.X.DType),
+            ChunkTiles.Spec(device, Kernel.Shader, of.X.DType,
                 ChunkTiles.AreWhole(shape.K, shape.V, of.X, of.Base, of.Y, of.Z, of.W, initial, final), ChunkTiles.Count(shape.K), (uint)gate, (uint)walk));
         return (states, o);
     }

@@ -84,7 +84,7 @@ internal readonly record struct DeltaChunkWy(Tensor M, Tensor W, Tensor U)
             new(of.A, of.K, of.V, of.Beta, of.Cumulative, scores, second, to.M, to.W, to.U, product, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, sign),
             new((uint)shape.Chunks(chunk), (uint)shape.H), ChunkTiles.Variant(device, of.A.DType),
-            ChunkTiles.Spec(device, of.A.DType, ChunkTiles.Workgroup(device, of.A.DType),
+            ChunkTiles.Spec(device, Kernel.Shader, of.A.DType,
                 ChunkTiles.AreWhole(shape.K, shape.V, of.A, of.K, of.V, of.Gate == DeltaGate.Channels ? of.Cumulative : null),
                 (uint)source, (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, second is null ? 0u : 1));
     }

@@ -70,6 +70,6 @@ internal static class DeltaChunkWyBackward
         var device = of.A.Device;
         var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, of.A, of.K, of.V, of.Gate == DeltaGate.Channels ? of.Cumulative : null) && ChunkTiles.AreWhole(shape.K, shape.V, tensors);
         Kernel.Launch(device, args, new((uint)shape.Chunks(chunk), (uint)shape.H), ChunkTiles.Variant(device, of.A.DType),
-            ChunkTiles.Spec(device, of.A.DType, ChunkTiles.Workgroup(device, of.A.DType), isWhole, (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, isSame ? 1u : 0, hasSecond ? 1u : 0));
+            ChunkTiles.Spec(device, Kernel.Shader, of.A.DType, isWhole, (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, isSame ? 1u : 0, hasSecond ? 1u : 0));
     }
 }

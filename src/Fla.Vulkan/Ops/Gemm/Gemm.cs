@@ -14,8 +14,6 @@ internal readonly record struct Operand(Tensor Tensor, int Rows, int Columns, bo
 /// </summary>
 internal static class Gemm
 {
-    private const uint SkinnyWorkgroup = 128;
-    private const uint SkinnyColumns = 2;
     private const uint SumWorkgroup = 256;
     private const int DirectRows = 2;
 
@@ -84,9 +82,10 @@ internal static class Gemm
     private static void RunSkinny(in Call x)
     {
         var rows = System.Numerics.BitOperations.RoundUpToPowerOf2((uint)x.M);
-        var columnsPerGroup = (int)(SkinnyWorkgroup / (uint)x.Device.SubgroupSize * SkinnyColumns);
+        var choice = x.Device.Tiles[SkinnyKernel.Shader, x.Device.MatrixShape(x.A.Tensor.DType) is not null];
+        var columnsPerGroup = choice.Workgroup / x.Device.SubgroupSize * choice.Columns;
         SkinnyKernel.Launch(x.Device, new(x.A.Tensor, x.B.Tensor, x.Bias, x.D, x.C, (uint)x.M, (uint)x.N, (uint)x.K, (uint)x.K, (uint)x.K, (uint)x.N, x.Alpha, x.Beta),
-            Grid.Over(x.N, columnsPerGroup), x.Variant, SkinnyWorkgroup, rows, SkinnyColumns, IsAligned(x.K, x.A.Tensor, x.B.Tensor) ? 1u : 0, x.IsFloat32);
+            Grid.Over(x.N, columnsPerGroup), x.Variant, (uint)choice.Workgroup, rows, (uint)choice.Columns, IsAligned(x.K, x.A.Tensor, x.B.Tensor) ? 1u : 0, x.IsFloat32);
     }
 
     private static void RunDirect(in Call x)
@@ -110,7 +109,7 @@ internal static class Gemm
         TilesKernel.Launch(x.Device, new(x.A.Tensor, x.B.Tensor, partial is null ? x.Bias : null, partial is null ? x.D : null, partial ?? x.C, (uint)x.M, (uint)x.N, (uint)x.K,
             (uint)x.A.Columns, (uint)x.B.Columns, (uint)x.N, x.StrideA, x.StrideB, (uint)x.Batch, (uint)plan.Splits, (uint)plan.KPerSplit, x.Alpha, x.Beta),
             Grid.Linear(plan.Tiles * plan.Splits * x.Batch), $"{x.Variant},{TileProduct.Path(x.Device, type)}",
-            TileProduct.Spec(x.Device, type, plan.TileM, plan.TileN, TileProduct.Workgroup(x.Device, type, plan.TileM, plan.TileN),
+            TileProduct.Spec(x.Device, type, plan.TileM, plan.TileN, (uint)plan.Workgroup,
                 x.A.Transposed ? 1u : 0, x.B.Transposed ? 1u : 0, isAlignedTo8 ? 8u : isAligned ? 4u : 1u, x.IsFloat32));
         if (partial is null) return;
         var groups = ((long)x.M * x.N + SumWorkgroup - 1) / SumWorkgroup * x.Batch;

@@ -14,14 +14,14 @@ internal enum GemmRoute
 }
 
 /// <summary>How a product is cut: the tile of a workgroup and the pieces of the reduction. A function of device and shape alone, so results repeat.</summary>
-internal readonly record struct GemmPlan(int TileM, int TileN, int Splits, int KPerSplit, long Tiles)
+internal readonly record struct GemmPlan(int TileM, int TileN, int Workgroup, int Splits, int KPerSplit, long Tiles)
 {
     private const int Slice = 64;
-    private const int LargeTileSharedMemory = 48 * 1024;
 
     /// <summary>Enough large tiles to give every multiprocessor of a large card one.</summary>
     private const int ManyTiles = 96;
 
+    private const int ShortestPiece = 512;
     private const int SkinnyRows = 8;
 
     /// <summary>The fastest kernel for op(A) [m,k] times op(B) [k,n].</summary>
@@ -34,20 +34,23 @@ internal readonly record struct GemmPlan(int TileM, int TileN, int Splits, int K
     /// <summary>How the tile product cuts [m,k]·[k,n].</summary>
     public static GemmPlan For(ComputeDevice device, DType type, int m, int n, int k, int batch)
     {
-        var (tileM, tileN) = (Fit(m), Fit(n));
-        var isLarge = !device.IsCpu && device.Limits.SharedMemory >= LargeTileSharedMemory && m >= 128 && n >= 128;
-        if (isLarge && Count(m, n, 128, 128) * batch >= ManyTiles) (tileM, tileN) = (128, 128);
+        var isMatrix = device.MatrixShape(type) is not null;
+        TileChoice usual = device.Tiles["gemm/gemm", isMatrix], large = device.Tiles["gemm/gemm.large", isMatrix];
+        var (tileM, tileN, workgroup) = (Fit(m, usual.Rows), Fit(n, usual.Columns), usual.Workgroup);
+        if (m >= large.Rows && n >= large.Columns && Count(m, n, large.Rows, large.Columns) * batch >= ManyTiles) (tileM, tileN, workgroup) = (large.Rows, large.Columns, large.Workgroup);
+        // CPU drivers want many values an invocation: a smaller tile has fewer of them.
+        else if (device.IsCpu && !isMatrix) workgroup = Math.Max(8, workgroup * tileM * tileN / (usual.Rows * usual.Columns));
         var tiles = Count(m, n, tileM, tileN);
 
         // Few tiles and a long reduction: cut it, but into pieces long enough to pay for the second pass.
-        var (wanted, shortest) = device.IsCpu ? (8, 512) : (256, 512);
-        var splits = (int)Math.Clamp(Math.Min(wanted / Math.Max(1, tiles * batch), k / shortest), 1, 64);
+        var wanted = device.Tiles.Fill / 2;
+        var splits = (int)Math.Clamp(Math.Min(wanted / Math.Max(1, tiles * batch), k / ShortestPiece), 1, 64);
         var perSplit = ((k + splits - 1) / splits + Slice - 1) / Slice * Slice;
         splits = perSplit == 0 ? 1 : (k + perSplit - 1) / perSplit;
-        return new(tileM, tileN, Math.Max(1, splits), Math.Max(Slice, perSplit), tiles);
+        return new(tileM, tileN, workgroup, Math.Max(1, splits), Math.Max(Slice, perSplit), tiles);
     }
 
-    private static int Fit(int size) => size <= 16 ? 16 : size <= 32 ? 32 : 64;
+    private static int Fit(int size, int largest) => size <= 16 ? 16 : size <= 32 ? 32 : Math.Min(64, largest);
 
     private static long Count(int m, int n, int tileM, int tileN) => (m + tileM - 1L) / tileM * ((n + tileN - 1L) / tileN);
 }

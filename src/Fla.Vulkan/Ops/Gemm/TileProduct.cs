@@ -6,14 +6,6 @@ internal static class TileProduct
     /// <summary>The path a storage type takes on a device, as a variant: "MM=coopmat" or "MM=plain".</summary>
     public static string Path(ComputeDevice device, DType type) => device.MatrixShape(type) is null ? "MM=plain" : "MM=coopmat";
 
-    /// <summary>Invocations of a workgroup that serve a tile well. CPU drivers want many values an invocation; on an H200 tiles of 64 × 64 run 1.4 times faster
-    /// with 128 invocations than with 256, on either path.</summary>
-    public static uint Workgroup(ComputeDevice device, DType type, int m, int n)
-    {
-        if (device.IsCpu) return device.MatrixShape(type) is null ? (uint)Math.Clamp(m * n / 64, 8, 128) : 256u;
-        return m * n > 64 * 64 ? 256u : 128u;
-    }
-
     /// <summary>Constants 0 to 7, then the kernel's own.</summary>
     /// <param name="device">Where it runs.</param>
     /// <param name="type">Storage type.</param>

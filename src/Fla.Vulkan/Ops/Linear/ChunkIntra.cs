@@ -22,7 +22,7 @@ internal static class ChunkIntra
         Kernel.Launch(device,
             new(a, b, gate, scores, shape.Table(chunk), (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)channels, scale),
             new((uint)shape.Chunks(chunk), (uint)shape.H), ChunkTiles.Variant(device, a.DType),
-            ChunkTiles.Spec(device, a.DType, ChunkTiles.Workgroup(device, a.DType), ChunkTiles.AreWhole(channels, channels, a, b, gate), gate is null ? 0u : 1, isExclusive ? 1u : 0));
+            ChunkTiles.Spec(device, Kernel.Shader, a.DType, ChunkTiles.AreWhole(channels, channels, a, b, gate), gate is null ? 0u : 1, isExclusive ? 1u : 0));
         return scores;
     }
 
@@ -59,7 +59,7 @@ internal static class ChunkIntra
             new(q, k, v, dO, gate, dScores, states, gradients, last, dq, dk, dg, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)(shape.K | shape.V << 16), scale),
             new((uint)shape.Chunks(chunk) * ChunkTiles.Count(shape.K), (uint)shape.H), ChunkTiles.Variant(device, q.DType),
-            ChunkTiles.Spec(device, q.DType, ChunkTiles.Workgroup(device, q.DType), isWhole,
+            ChunkTiles.Spec(device, BackwardKernel.Shader, q.DType, isWhole,
                 isExclusive ? 1u : 0, adds ? 1u : 0, states is null ? 0u : 1));
     }
 }

@@ -72,13 +72,13 @@ internal static class ChunkOut
         if (states is null) read |= Read.NoState;
         else if (states.DType == DType.Float32) read |= Read.StatesFloat32;
         var device = a.Device;
-        var tiles = ChunkTiles.IsRoomy(device, a.DType) && shape.V > ChunkTiles.Size ? 2u : 1;
+        var tiles = Math.Min(ChunkTiles.Count(shape.V), (uint)ChunkTiles.Choice(device, Kernel.Shader, a.DType).Columns / ChunkTiles.Size);
         var groups = shape.Chunks(chunk) * (((long)ChunkTiles.Count(shape.V) + tiles - 1) / tiles);
         Require.That(groups <= device.Limits.WorkgroupsX, $"{shape.T} tokens are too many for one call on {device.Name}");
         Kernel.Launch(device,
             new(a, b, c, gate, gamma, states, scores, e, dots, o, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, inter, intra, decayKind),
             new((uint)groups, (uint)shape.H), ChunkTiles.Variant(device, a.DType),
-            ChunkTiles.Spec(device, a.DType, ChunkTiles.Workgroup(device, a.DType), ChunkTiles.AreWhole(shape.K, shape.V, a, b, c, gate, e, o), (uint)mode, (uint)read, tiles));
+            ChunkTiles.Spec(device, Kernel.Shader, a.DType, ChunkTiles.AreWhole(shape.K, shape.V, a, b, c, gate, e, o), (uint)mode, (uint)read, tiles));
     }
 }

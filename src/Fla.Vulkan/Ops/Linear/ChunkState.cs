@@ -49,7 +49,7 @@ internal static class ChunkState
             new(a, b, gate.Cumulative, gate.Decay.Gamma, initial, final, states, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, scale, gate.Decay.Kind),
             new(ChunkTiles.Count(shape.V) * ChunkTiles.Count(shape.K), (uint)shape.H, (uint)shape.N), ChunkTiles.Variant(device, a.DType),
-            ChunkTiles.Spec(device, a.DType, ChunkTiles.Workgroup(device, a.DType), ChunkTiles.AreWhole(shape.K, shape.V, a, b, gate.Cumulative, initial, final), gate.IsVector ? 1u : 0, (uint)walk));
+            ChunkTiles.Spec(device, Kernel.Shader, a.DType, ChunkTiles.AreWhole(shape.K, shape.V, a, b, gate.Cumulative, initial, final), gate.IsVector ? 1u : 0, (uint)walk));
     }
 
     /// <summary>Storage for the state at each chunk.</summary>

@@ -12,22 +12,20 @@ internal static class ChunkTiles
     /// <summary>The variant of a chunk kernel for a storage type.</summary>
     public static string Variant(ComputeDevice device, DType type) => $"{type.Variant()},{TileProduct.Path(device, type)}";
 
-    /// <summary>Invocations of a workgroup.</summary>
-    /// <remarks>CPU drivers compile a kernel with several accumulators in half the time with 128 invocations as with 64, and run it as fast.</remarks>
-    public static uint Workgroup(ComputeDevice device, DType type) => device.IsCpu && device.MatrixShape(type) is null ? 128u : 256u;
+    /// <summary>How a chunk kernel is cut.</summary>
+    public static TileChoice Choice(ComputeDevice device, string kernel, DType type) => device.Tiles[kernel, device.MatrixShape(type) is not null];
 
     /// <summary>Specialization constants: the tile product's, 8 and 9 of every chunk kernel, then the kernel's own from 10 on.</summary>
     /// <param name="device">Where it runs.</param>
+    /// <param name="kernel">Path of the shader.</param>
     /// <param name="type">Storage type.</param>
-    /// <param name="workgroup">Invocations of a workgroup.</param>
     /// <param name="isWhole">Whether <see cref="AreWhole"/>.</param>
     /// <param name="own">The kernel's constants.</param>
-    public static uint[] Spec(ComputeDevice device, DType type, uint workgroup, bool isWhole, params ReadOnlySpan<uint> own) =>
-        TileProduct.Spec(device, type, Size, Size, workgroup, [isWhole ? 1u : 0, IsRoomy(device, type) ? 64u : 32u, .. own]);
-
-    /// <summary>Whether reductions go in slices of 64 and workgroups make two tiles: cooperative matrices and 48 KiB of shared memory.</summary>
-    public static bool IsRoomy(ComputeDevice device, DType type) =>
-        device.MatrixShape(type) is not null && !device.IsCpu && device.Limits.SharedMemory >= 48 << 10;
+    public static uint[] Spec(ComputeDevice device, string kernel, DType type, bool isWhole, params ReadOnlySpan<uint> own)
+    {
+        var choice = Choice(device, kernel, type);
+        return TileProduct.Spec(device, type, Size, Size, (uint)choice.Workgroup, [isWhole ? 1u : 0, (uint)choice.Slice, .. own]);
+    }
 
     /// <summary>Whether rows of a width hold whole runs of eight elements, and tensors begin at multiples of 16 bytes.</summary>
     public static bool AreWhole(int width, int width2, params ReadOnlySpan<Tensor?> tensors)

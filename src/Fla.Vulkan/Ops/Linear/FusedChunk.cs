@@ -79,7 +79,7 @@ internal static class FusedChunk
             new(a, b, c, gate.Cumulative, gate.Decay.Gamma, initial, final, dots is null ? null : e, dots, o, shape.Packed?.Starts,
                 (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, (uint)shape.Tokens, (uint)walk, scale, gate.Decay.Kind),
             new(ChunkTiles.Count(shape.V), (uint)shape.H, (uint)shape.N), ChunkTiles.Variant(device, a.DType),
-            ChunkTiles.Spec(device, a.DType, ChunkTiles.Workgroup(device, a.DType), ChunkTiles.AreWhole(shape.K, shape.V, a, b, c, initial, final, e), ChunkTiles.Count(shape.K)));
+            ChunkTiles.Spec(device, Kernel.Shader, a.DType, ChunkTiles.AreWhole(shape.K, shape.V, a, b, c, initial, final, e), ChunkTiles.Count(shape.K)));
         return o;
     }
 }

@@ -8,15 +8,17 @@ internal static class RowLayout
     /// <summary>Invocations of a workgroup of elementwise kernels and reductions.</summary>
     public const int Workgroup = 256;
 
-    private const int CpuRowWorkgroup = 32;
     private const int PerInvocation = 4;
 
-    /// <summary>Invocations of a workgroup of row kernels: few on CPU drivers, where a barrier costs a switch for each subgroup.</summary>
-    public static uint RowWorkgroup(ComputeDevice device) => device.IsCpu ? CpuRowWorkgroup : (uint)Workgroup;
+    /// <summary>Invocations of a workgroup of row kernels.</summary>
+    public static uint RowWorkgroup(ComputeDevice device) => (uint)device.Tiles["rows", false].Workgroup;
 
     /// <summary>Invocations for one row: a power of two, four elements each, at most a workgroup; on CPU drivers at most a subgroup, which needs no barriers.</summary>
-    public static int Lanes(ComputeDevice device, int width) =>
-        (int)Math.Min(device.IsCpu ? Math.Min(CpuRowWorkgroup, device.SubgroupSize) : Workgroup, BitOperations.RoundUpToPowerOf2((uint)Math.Max(1, (width + PerInvocation - 1) / PerInvocation)));
+    public static int Lanes(ComputeDevice device, int width)
+    {
+        var most = device.IsCpu ? Math.Min(RowWorkgroup(device), (uint)device.SubgroupSize) : RowWorkgroup(device);
+        return (int)Math.Min(most, BitOperations.RoundUpToPowerOf2((uint)Math.Max(1, (width + PerInvocation - 1) / PerInvocation)));
+    }
 
     /// <summary>A grid over rows, so many invocations each.</summary>
     public static Grid Rows(ComputeDevice device, long rows, int lanes) => Grid.Over(rows, (int)RowWorkgroup(device) / lanes);
@@ -50,7 +52,7 @@ internal static class RowLayout
     }
 
     /// <summary>How many workgroups fill the device for a reduction that leaves one partial result each.</summary>
-    public static int Fill(ComputeDevice device) => device.IsCpu ? 16 : 512;
+    public static int Fill(ComputeDevice device) => device.Tiles.Fill;
 
     /// <summary>The gradient in another type, or itself.</summary>
     public static Tensor As(this Tensor gradient, DType type) => gradient.DType == type ? gradient : gradient.To(type);

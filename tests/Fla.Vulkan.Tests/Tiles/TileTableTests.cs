@@ -1,0 +1,71 @@
+using NUnit.Framework;
+
+namespace Fla.Vulkan.Tests.Tiles;
+
+public sealed class TileTableTests
+{
+    private static readonly TileTable[] Tables = [VendorTiles.Nvidia, VendorTiles.Amd, VendorTiles.Intel, VendorTiles.Cpu];
+
+    /// <summary>A kernel's constants after those of the tile product, in the forms that need most shared memory.</summary>
+    private static readonly Dictionary<string, uint[][]> Forms = new()
+    {
+        ["linear/chunk_state"] = [[0, 0], [1, 0]],
+        ["linear/chunk_out"] = [[0, 0], [1, 0], [2, 0]],
+        ["linear/chunk_intra"] = [[0, 0], [1, 0]],
+        ["linear/chunk_intra_backward"] = [[0, 0, 0], [0, 0, 1]],
+        ["linear/fused_chunk"] = [[1], [2], [4]],
+        ["delta/delta_state"] = [[1, 0, 8], [4, 2, 8]],
+        ["delta/wy"] = [[0, 0, 0, 0], [1, 2, 0, 1]],
+        ["delta/wy_backward"] = [[0, 0, 0, 0], [2, 0, 0, 1]],
+    };
+
+    [TestCaseSource(nameof(Tables))]
+    public void EveryVendorHasEveryKernel(TileTable table) =>
+        Assert.That(table.Select(r => r.Kernel), Is.EquivalentTo(VendorTiles.Nvidia.Select(r => r.Kernel)));
+
+    [TestCaseSource(nameof(Tables))]
+    public void ChoicesFitTheVendorsSharedMemory(TileTable table)
+    {
+        foreach (var variant in new[] { "T=f16,MM=coopmat", "T=bf16,MM=coopmat", "T=f32,MM=plain" })
+        {
+            var isMatrix = variant.EndsWith("coopmat", StringComparison.Ordinal);
+            var fragment = table == VendorTiles.Cpu ? 8u : 16;
+            if (isMatrix && !ShaderLibrary.HasCooperativeMatrix) continue;
+            uint[] Product(TileChoice choice, uint rows, uint columns) =>
+                [(uint)choice.Workgroup, fragment == 8 ? 8u : 32, rows, columns, fragment, fragment, fragment, table == VendorTiles.Cpu ? 1u : 0];
+            foreach (var (kernel, forms) in Forms)
+            {
+                var choice = table[kernel, isMatrix];
+                foreach (var form in forms)
+                {
+                    uint[] spec = [.. Product(choice, 64, 64), 1, (uint)choice.Slice, .. form];
+                    if (kernel == "linear/chunk_out") spec = [.. spec, (uint)choice.Columns / 64];
+                    Check($"{kernel}[{variant}]", spec);
+                }
+            }
+            foreach (var kernel in new[] { "gemm/gemm", "gemm/gemm.large" })
+            {
+                var choice = table[kernel, isMatrix];
+                foreach (var transposed in new uint[] { 0, 1 }) Check($"gemm/gemm[{variant}]", [.. Product(choice, (uint)choice.Rows, (uint)choice.Columns), transposed, 1 - transposed, 8, 1]);
+            }
+        }
+
+        void Check(string key, uint[] spec)
+        {
+            var values = spec.Select((v, i) => (v, i)).ToDictionary(x => (uint)x.i, x => x.v);
+            Assert.That(ShaderLibrary.Reflect(key).SpecIds.Distinct(), Is.SubsetOf(values.Keys), key);
+            Assert.That(ShaderLibrary.Reflect(key).SharedMemory(values), Is.LessThanOrEqualTo(table.SharedMemory), $"{table.Name}: {key} [{string.Join(',', spec)}]");
+        }
+    }
+
+    [Test]
+    public void AChoiceIsReplacedInACopy()
+    {
+        var changed = VendorTiles.Cpu.With("linear/chunk_out", isMatrix: true, new(64, 32, 0, 128));
+        Assert.That(changed["linear/chunk_out", true], Is.EqualTo(new TileChoice(64, 32, 0, 128)));
+        Assert.That(changed["linear/chunk_out", false], Is.EqualTo(VendorTiles.Cpu["linear/chunk_out", false]));
+        Assert.That(VendorTiles.Cpu["linear/chunk_out", true].Workgroup, Is.EqualTo(256));
+        Assert.That(() => VendorTiles.Cpu["linear/none", true], Throws.TypeOf<ShaderException>().With.Message.Contains("linear/none"));
+        Assert.That(() => VendorTiles.Cpu.With("linear/none", true, default), Throws.TypeOf<ShaderException>());
+    }
+}
