@@ -1,4 +1,5 @@
 using System.Globalization;
+using Fla.Vulkan;
 
 namespace Fla.Cli.Benchmarks;
 
@@ -23,7 +24,7 @@ internal readonly record struct BenchShape(int B, int T, int H, int D)
     public long Elements => Tokens * H * D;
 
     /// <summary>Reads "B,T,H,D".</summary>
-    /// <exception cref="ArgumentException">Something else.</exception>
+    /// <exception cref="FlaException">Something else.</exception>
     public static BenchShape Parse(string text)
     {
         var parts = text.Split(',');
@@ -32,7 +33,7 @@ internal readonly record struct BenchShape(int B, int T, int H, int D)
         {
             if (parts.Length != 4 || !int.TryParse(parts[i], NumberStyles.None, CultureInfo.InvariantCulture, out sizes[i]) || sizes[i] == 0)
             {
-                throw new ArgumentException($"a shape is B,T,H,D such as 4,2048,16,128, not '{text}'");
+                throw new FlaException($"a shape is B,T,H,D such as 4,2048,16,128, not '{text}'");
             }
         }
         return new(sizes[0], sizes[1], sizes[2], sizes[3]);

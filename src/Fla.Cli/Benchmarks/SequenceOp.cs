@@ -23,20 +23,36 @@ internal enum SequenceInput
 
     /// <summary>[B,T,H], sigmoid.</summary>
     Beta,
+
+    /// <summary>[B,T,H,D], sigmoid.</summary>
+    ChannelBeta,
+
+    /// <summary>[B,2T,H,D], normal: two steps a token.</summary>
+    Steps,
+
+    /// <summary>[B,2T,H], sigmoid.</summary>
+    StepBeta,
+
+    /// <summary>[B,T,H,D], normal, of length 1.</summary>
+    Unit,
+
+    /// <summary>[B,T,H,D], the negative of the <see cref="Unit"/> input: with it a projection, where anything longer would let the state grow without bound.</summary>
+    Erased,
 }
 
 /// <summary>
-/// An op over [B,T,H,D]. It is checked, with all its gradients, against the same recurrence taken token by token in fp32, on the first and last head of
-/// the last batch row.
+/// An op over [B,T,H,D]. It is checked, with all its gradients, against another way to the same in fp32, on the first and last head of the last batch row.
 /// </summary>
 /// <param name="Name">As in fla's registry.</param>
 /// <param name="Inputs">Its tensors.</param>
 /// <param name="Run">The op.</param>
-/// <param name="Recurrent">The recurrence on a slice of heads: inputs in fp32, and the heads' numbers.</param>
+/// <param name="Reference">The other way.</param>
 /// <param name="Flops">Operations of one token and head, forward and backward, for a number of channels.</param>
-internal sealed record SequenceOp(string Name, SequenceInput[] Inputs, Func<Tensor[], Tensor> Run, Func<Tensor[], int[], Tensor> Recurrent,
-    Func<int, (double Forward, double Backward)> Flops) : BenchOp(Name)
+internal sealed record SequenceOp(string Name, SequenceInput[] Inputs, SequenceForm Run, SequenceForm Reference, Func<int, (double Forward, double Backward)> Flops)
+    : BenchOp(Name)
 {
+    private const ulong UnitSeed = 77;
+
     /// <inheritdoc/>
     public override BenchCase Make(ComputeDevice device, DType type, BenchShape shape)
     {
@@ -47,7 +63,7 @@ internal sealed record SequenceOp(string Name, SequenceInput[] Inputs, Func<Tens
         var (forward, backward) = Flops(shape.D);
         var heads = (double)shape.Tokens * shape.H;
         BenchCase made = null!;
-        made = new(inputs, () => Run(inputs), gradient, () => Error(made, shape), new(bytes + output, forward * heads), new(3 * bytes + 2 * output, (forward + backward) * heads));
+        made = new(inputs, () => Run(inputs, null), gradient, () => Error(made, shape), new(bytes + output, forward * heads), new(3 * bytes + 2 * output, (forward + backward) * heads));
         return made;
     }
 
@@ -64,7 +80,7 @@ internal sealed record SequenceOp(string Name, SequenceInput[] Inputs, Func<Tens
         var o = made.RunBoth();
         var slices = made.Inputs.Select(Cut).ToArray();
         foreach (var slice in slices) slice.RequiresGrad = true;
-        var expected = Recurrent(slices, heads);
+        var expected = Reference(slices, new(heads, shape.H));
         Autograd.Backward(expected, Cut(made.Gradient!));
         var worst = Ratios.Of(Cut(o).ToSingle(), expected.ToSingle());
         for (var i = 0; i < slices.Length; i++)
@@ -77,16 +93,19 @@ internal sealed record SequenceOp(string Name, SequenceInput[] Inputs, Func<Tens
 
     private static Tensor Fill(ComputeDevice device, DType type, SequenceInput kind, BenchShape s, ulong seed)
     {
-        int[] sizes = kind is SequenceInput.HeadDecay or SequenceInput.Beta ? [s.B, s.T, s.H] : [s.B, s.T, s.H, s.D];
+        var t = kind is SequenceInput.Steps or SequenceInput.StepBeta ? 2 * s.T : s.T;
+        int[] sizes = kind is SequenceInput.HeadDecay or SequenceInput.Beta or SequenceInput.StepBeta ? [s.B, t, s.H] : [s.B, t, s.H, s.D];
         using var scope = device.Scope();
-        var x = RandomTensors.Normal(device, type, seed, 0, sizes);
+        var x = RandomTensors.Normal(device, type, kind is SequenceInput.Unit or SequenceInput.Erased ? UnitSeed : seed, 0, sizes);
         return scope.Keep(kind switch
         {
             SequenceInput.Small => Elementwise.Scale(x, 0.1f),
             SequenceInput.ChannelDecay => Elementwise.ClampMin(Activations.LogSigmoid(x), -5),
             SequenceInput.Rwkv7Decay => Elementwise.Affine(Activations.Sigmoid(x), -0.60653066f),
             SequenceInput.HeadDecay => Activations.LogSigmoid(x),
-            SequenceInput.Beta => Activations.Sigmoid(x),
+            SequenceInput.Beta or SequenceInput.ChannelBeta or SequenceInput.StepBeta => Activations.Sigmoid(x),
+            SequenceInput.Unit => Norms.L2Norm(x),
+            SequenceInput.Erased => Elementwise.Scale(Norms.L2Norm(x), -1),
             _ => x,
         });
     }

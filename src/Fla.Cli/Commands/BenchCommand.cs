@@ -78,6 +78,7 @@ internal static class BenchCommand
 
     private static int CountSlower(Terminal terminal, BenchReport now, BenchReport old, double allowed)
     {
+        if (old.Machine.Device != now.Machine.Device) terminal.Note($"the older figures are of another device: {old.Machine.Device}");
         var before = old.Results.ToDictionary(r => r.Key);
         var slower = now.Results.Where(r => before.TryGetValue(r.Key, out var then) && r.MedianMs > then.MedianMs * (1 + allowed)).ToList();
         foreach (var row in slower)
