@@ -111,6 +111,7 @@ internal static class OpWriter
             var optional = parameter.HasDefaultValue ? " = null" : "";
             // Where a result is written in place: not for tensors that cross.
             if (old == "finalState") return new(old, name, null, null);
+            if (type == typeof(StateSlots)) return null;
             if (type == typeof(Tensor)) return new(old, name, $"Tensor{(isNullable ? "?" : "")} {name}{optional}", $"inputs[{crossed}]{(isNullable ? "" : "!")}", IsCrossing: true);
             if (type == typeof(CuSeqlens)) return new(old, name, $"Tensor{(isNullable ? "?" : "")} {name}{optional}", $"call.CuSeqlens{(isNullable ? "" : "!")}", IsPacking: true);
             if (type == typeof(DType?)) return new(old, name, $"global::TorchSharp.torch.ScalarType? {name}{optional}", $"{name} is null ? null : Crossing.TypeOf({name}.Value)");

@@ -6,6 +6,8 @@
 // q, k, a, b [tokens, H, K]; v, o [tokens, HV, V] (k, a, b, v, beta, w: tokens x steps), value head h belongs to key head h / (HV/H); a null is k.
 // beta [tokens, HV] or [tokens, HV, V] (BETA_VECTOR); g [tokens, HV], gk [tokens, HV, K], gv [tokens, HV, V]; w [tokens, HV, V]; each may be null.
 // h0 and ht [N, HV, K, V] fp32 (TRANSPOSED: [N, HV, V, K]); null is zero, or not wanted. They may be the same memory.
+// PAGED: h0 and ht are pools of states. slots [N, 1 + slotCount] has where sequence n starts and where it goes: one slot in all, or one a token; a negative one is
+// zero, or dropped. TOKEN_STATES: ht [tokens, HV, K, V] gets the state after each token instead.
 // In the kernel, if the flags say so:
 //   NORM          q, k and a are divided by sqrt(sum x^2 + 1e-6)
 //   ERASE_K       a <- a k (gdn2), after k's norm
@@ -25,8 +27,8 @@
 
 struct Arguments {
     TBuf q; TBuf k; TBuf v; TBuf a; TBuf b; TBuf o;
-    AnyBuf beta; AnyBuf g; AnyBuf gk; AnyBuf gv; AnyBuf w; AnyBuf aLog; AnyBuf bias; F32Buf h0; F32Buf ht; I32Buf packed;
-    uint T; uint H; uint HV; uint K; uint V; uint groups; uint steps; uint flags; uint types; float scale; float betaScale; float lower;
+    AnyBuf beta; AnyBuf g; AnyBuf gk; AnyBuf gv; AnyBuf w; AnyBuf aLog; AnyBuf bias; F32Buf h0; F32Buf ht; I32Buf packed; I32Buf slots;
+    uint T; uint H; uint HV; uint K; uint V; uint groups; uint steps; uint flags; uint types; uint slotCount; float scale; float betaScale; float lower;
 };
 layout(buffer_reference, scalar, buffer_reference_align = 8) readonly buffer ArgumentsRef { Arguments v; };
 layout(push_constant, scalar) uniform Push { ArgumentsRef arguments; };
@@ -35,8 +37,9 @@ Arguments args;                                            // a copy, so that st
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const uint ROWS = 16;              // K <= 8 ROWS
+layout(constant_id = 2) const uint PAGED = 0;
 
-const uint REVERSE = 1, UNDECAYED = 2, TRANSPOSED = 4, NORM = 8, ERASE_K = 16, MUL = 32, BETA_SIGMOID = 64, BETA_VECTOR = 128, GATE = 256, BOUNDED = 512;
+const uint REVERSE = 1, UNDECAYED = 2, TRANSPOSED = 4, NORM = 8, ERASE_K = 16, MUL = 32, BETA_SIGMOID = 64, BETA_VECTOR = 128, GATE = 256, BOUNDED = 512, TOKEN_STATES = 1024;
 const uint COLUMNS = 32, GROUPS = 8, TOKENS = 4;
 const uint QK = 0, QB = 1, QQ = 2, KK = 3, AA = 4, DOTS = 5;
 
@@ -65,6 +68,21 @@ float logDecay(float x, uint head, uint biasIndex) {
     return has(GATE) ? rawGate(y, rate, has(BOUNDED), args.lower) : x;
 }
 
+// Place i in a sequence's row of slots: 0 is where it starts.
+int slotOf(uint n, uint i) {
+    int slot = args.slots.v[n * (args.slotCount + 1) + min(i, args.slotCount)];
+    return i <= args.slotCount ? slot : -1;
+}
+
+void storeState(float S[ROWS], int slot, uint head, uint group, uint column) {
+    if (isNull(args.ht) || slot < 0) return;
+    F32Buf state = atF(args.ht, (uint64_t(slot) * args.HV + head) * args.K * args.V);
+    for (uint j = 0; j < ROWS; j++) {
+        uint row = group * ROWS + j;
+        if (row < args.K && column < args.V) state.v[has(TRANSPOSED) ? column * args.K + row : row * args.V + column] = S[j];
+    }
+}
+
 void main() {
     args = arguments.v;
     uint tiles = (args.V + COLUMNS - 1) / COLUMNS;
@@ -74,12 +92,14 @@ void main() {
     uint keyHead = head / (args.HV / args.H);
     uint K = args.K, V = args.V, tid = gl_LocalInvocationID.x;
     uint lane = tid % COLUMNS, group = tid / COLUMNS, column = tile * COLUMNS + lane;
-    uint64_t base = (uint64_t(n) * args.HV + head) * K * V;
+    int start = PAGED != 0 ? slotOf(n, 0) : int(n);
+    uint64_t base = (uint64_t(max(start, 0)) * args.HV + head) * K * V;
+    bool hasEachToken = PAGED != 0 && (has(TOKEN_STATES) || args.slotCount > 1);
 
     float S[ROWS];
     for (uint j = 0; j < ROWS; j++) {
         uint row = group * ROWS + j;
-        bool inside = row < K && column < V && !isNull(args.h0);
+        bool inside = row < K && column < V && start >= 0 && !isNull(args.h0);
         S[j] = inside ? atF(args.h0, base).v[has(TRANSPOSED) ? column * K + row : row * V + column] : 0.0;
     }
 
@@ -174,13 +194,12 @@ void main() {
                 float o = args.scale * rq * (sum.y + rk * d[QK] * u + d[QB] * h);
                 storeT(atT(args.o, (uint64_t(token) * args.HV + head) * V), column, o);
             }
+            if (hasEachToken && row + 1 == (token + 1) * args.steps) {
+                storeState(S, has(TOKEN_STATES) ? int(token) : slotOf(n, 1 + token - tokens.first), head, group, column);
+            }
         }
         barrier();
     }
 
-    if (isNull(args.ht)) return;
-    for (uint j = 0; j < ROWS; j++) {
-        uint row = group * ROWS + j;
-        if (row < K && column < V) atF(args.ht, base).v[has(TRANSPOSED) ? column * K + row : row * V + column] = S[j];
-    }
+    if (!hasEachToken) storeState(S, PAGED != 0 ? slotOf(n, 1) : int(n), head, group, column);
 }

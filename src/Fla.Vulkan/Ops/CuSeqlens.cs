@@ -36,6 +36,9 @@ public sealed class CuSeqlens : IDisposable
     /// <summary>0, then the end of each sequence [N + 1].</summary>
     public ReadOnlySpan<int> Boundaries => _boundaries;
 
+    /// <summary>Tokens of the longest sequence.</summary>
+    internal int Longest => Enumerable.Range(0, Count).Max(n => _boundaries[n + 1] - _boundaries[n]);
+
     /// <summary>The boundaries on the device: i32 [N + 1].</summary>
     public Tensor Starts { get; }
 
@@ -75,6 +78,9 @@ public sealed class CuSeqlens : IDisposable
             return stretched;
         }
     }
+
+    /// <summary>Chunks of <paramref name="chunk"/> tokens that these sequences have.</summary>
+    internal int ChunkCount(int chunk) => Enumerable.Range(0, Count).Sum(n => (_boundaries[n + 1] - _boundaries[n] + chunk - 1) / chunk);
 
     /// <summary>Chunks of <paramref name="chunk"/> tokens that any boundaries of this many sequences and tokens can have.</summary>
     internal int ChunkCapacity(int chunk) => Length / chunk + Count;

@@ -21,8 +21,8 @@ internal static class DeltaChunk
     /// <param name="initialState">State before the first token, any float type, or null.</param>
     /// <param name="outputFinalState">Whether the state after the last token is wanted.</param>
     /// <param name="vFirst">States are [N,H,V,K].</param>
-    /// <returns>o [B,T,H,V] and the final state, fp32.</returns>
-    public static (Tensor O, Tensor? FinalState) Run(LinearShape shape, int chunk, Tensor q, Tensor k, Tensor a, Tensor v, Tensor? beta, Tensor? g,
+    /// <returns>o [B,T,H,V], the final state, fp32, and the state that enters each chunk [chunks,H,K,V], in the storage type.</returns>
+    public static (Tensor O, Tensor? FinalState, Tensor States) Run(LinearShape shape, int chunk, Tensor q, Tensor k, Tensor a, Tensor v, Tensor? beta, Tensor? g,
         bool readsUndecayed, float scale, Tensor? initialState, bool outputFinalState, bool vFirst)
     {
         using var scope = new TensorScope();
@@ -46,7 +46,7 @@ internal static class DeltaChunk
             Autograd.Record("chunk_delta_rule", [q, k, ReferenceEquals(a, k) ? null : a, v, beta, g, initialState], ht is null ? [o] : [o, ht],
                 [q, k, a, v, beta, of.Cumulative, initialState, wy.M, erased, read], channels is null ? HeadsBackward : ChannelsBackward, new Saved(shape, chunk, ReferenceEquals(a, k), readsUndecayed, scale, vFirst));
         }
-        return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
+        return (scope.Keep(o), ht is null ? null : scope.Keep(ht), scope.Keep(states));
     }
 
     private static Tensor?[] HeadsBackward(BackwardContext ctx, Tensor?[] dy)

@@ -76,4 +76,22 @@ public static partial class DeltaOps
             Scale = scale, InitialState = initialState, OutputFinalState = outputFinalState, StateVFirst = stateVFirst, CuSeqlens = cuSeqlens,
         }.Recurrent(finalState);
     }
+
+    /// <summary><see cref="ChunkGatedDeltaRule"/> under fla's shorter name.</summary>
+    /// <inheritdoc cref="ChunkGatedDeltaRule"/>
+    public static (Tensor O, Tensor? FinalState) ChunkGdn(Tensor q, Tensor k, Tensor v, Tensor g, Tensor beta, float? scale = null,
+        Tensor? initialState = null, bool outputFinalState = false, bool useQkL2NormInKernel = false, bool useGateInKernel = false, Tensor? aLog = null,
+        Tensor? dtBias = null, bool useBetaSigmoidInKernel = false, bool allowNegEigval = false, bool stateVFirst = false, CuSeqlens? cuSeqlens = null,
+        int chunkSize = ChunkTiles.Size) =>
+        ChunkGatedDeltaRule(q, k, v, g, beta, scale, initialState, outputFinalState, useQkL2NormInKernel, useGateInKernel, aLog, dtBias, useBetaSigmoidInKernel,
+            allowNegEigval, stateVFirst, cuSeqlens, chunkSize);
+
+    /// <summary><see cref="FusedRecurrentGatedDeltaRule"/> under fla's shorter name.</summary>
+    /// <inheritdoc cref="FusedRecurrentGatedDeltaRule"/>
+    public static (Tensor O, Tensor? FinalState) FusedRecurrentGdn(Tensor q, Tensor k, Tensor v, Tensor? g = null, Tensor? gk = null,
+        Tensor? gv = null, Tensor? beta = null, float? scale = null, Tensor? initialState = null, bool outputFinalState = false,
+        bool useQkL2NormInKernel = false, bool useGateInKernel = false, Tensor? aLog = null, Tensor? dtBias = null, bool useBetaSigmoidInKernel = false,
+        bool allowNegEigval = false, bool stateVFirst = false, CuSeqlens? cuSeqlens = null, Tensor? finalState = null) =>
+        FusedRecurrentGatedDeltaRule(q, k, v, g, gk, gv, beta, scale, initialState, outputFinalState, useQkL2NormInKernel, useGateInKernel, aLog, dtBias,
+            useBetaSigmoidInKernel, allowNegEigval, stateVFirst, cuSeqlens, finalState);
 }

@@ -15,6 +15,9 @@ namespace Fla.Vulkan.Ops;
 /// <para>In the kernel: <c>useQkL2NormInKernel</c> divides q and k (and p) of every head by √(Σx² + 1e-6); <c>useBetaSigmoidInKernel</c> takes σ(β), with
 /// <c>allowNegEigval</c> 2σ(β); <c>useGateInKernel</c> takes raw gates x and uses −e^aLog · softplus(x + dtBias), or with <c>lowerBound</c> ℓ &lt; 0
 /// ℓ·σ(e^aLog (x + dtBias)).</para>
+/// <para>Of fla's arguments these have no counterpart: safe_gate, lower_bound of the generalized rule, disable_recompute and checkpoint levels choose between kernels with the same results,
+/// of which there is one here; cu_seqlens_cpu and chunk_indices are copies that <see cref="CuSeqlens"/> keeps itself; cp_context cuts a sequence over several
+/// devices, and a call runs on one; head_first and transpose_state_layout are names that fla itself has dropped.</para>
 /// </remarks>
 public static partial class DeltaOps
 {

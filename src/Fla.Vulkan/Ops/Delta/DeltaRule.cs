@@ -58,18 +58,47 @@ internal sealed record DeltaRule
         using var scope = new TensorScope();
         var shape = Check();
         var ht = RecurrentDelta.FinalState(shape, Q, OutputFinalState, StateVFirst, finalState, Inputs);
-        var switches = Activations.Switches
+        var o = Step(shape, ht, InitialState?.To(DType.Float32));
+        if (Autograd.IsRecording(Inputs)) Autograd.RecordReplay("fused_recurrent_delta_rule", Inputs, ht is null ? [o] : [o, ht], Replay);
+        return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
+    }
+
+    /// <summary>One token after another over a pool of states, <see cref="InitialState"/>, in which each sequence has slots.</summary>
+    /// <param name="slots">The slots of the sequences.</param>
+    /// <param name="inPlace">The states go to the slots; otherwise they are returned.</param>
+    /// <returns>o, and the state after each token [B·T,HV,K,V] if it is wanted and does not stay in the pool.</returns>
+    /// <exception cref="AutogradException">An input requires a gradient.</exception>
+    public (Tensor O, Tensor? TokenStates) Paged(StateSlots slots, bool inPlace)
+    {
+        if (Autograd.IsRecording(Inputs)) throw new AutogradException("a delta rule over a pool of states has no gradients: call it without ssmStateIndices, or inside Autograd.NoGrad");
+        using var scope = new TensorScope();
+        var shape = (this with { InitialState = null }).Check();
+        ArgumentNullException.ThrowIfNull(InitialState);
+        if (slots.Device != Q.Device) throw new DeviceException($"ssmStateIndices live on {slots.Device.Name}, q on {Q.Device.Name}");
+        Require.SameDevice(Q, InitialState);
+        Require.Type(InitialState, DType.Float32, "initialState");
+        Require.Shape(InitialState, "initialState", shape.States(slots.Capacity, StateVFirst));
+        Require.That(slots.Count == shape.N, $"ssmStateIndices has slots for {slots.Count} sequences, there are {shape.N}");
+        var longest = shape.Packed?.Longest ?? shape.T;
+        Require.That(slots.PerSequence == 1 || longest <= slots.PerSequence, $"ssmStateIndices has {slots.PerSequence} slots a sequence, one has {longest} tokens");
+        var states = inPlace ? InitialState : OutputFinalState ? Tensor.Empty(Q.Device, DType.Float32, shape.States(shape.Tokens, StateVFirst)) : null;
+        var o = Step(shape, states, InitialState, slots, inPlace ? 0 : RecurrentDelta.Switches.TokenStates);
+        return (scope.Keep(o), inPlace || states is null ? null : scope.Keep(states));
+    }
+
+    /// <summary>The one dispatch.</summary>
+    private Tensor Step(LinearShape shape, Tensor? ht, Tensor? initialState, StateSlots? slots = null, RecurrentDelta.Switches switches = 0)
+    {
+        switches |= Activations.Switches
             | (ReadsUndecayed ? RecurrentDelta.Switches.ReadsUndecayed : 0)
             | (StateVFirst ? RecurrentDelta.Switches.Transposed : 0)
             | (EraseGate is null ? 0 : RecurrentDelta.Switches.EraseTimesKey)
             | (Beta is { Rank: 4 } ? RecurrentDelta.Switches.BetaVector : 0);
-        var o = RecurrentDelta.Run(shape, new(Q, K, V)
+        return RecurrentDelta.Run(shape, new(Q, K, V)
         {
             A = EraseGate ?? P, W = WriteGate, Beta = Beta, G = G, Gk = Gk, Gv = Gv, ALog = Activations.ALog, DtBias = Activations.DtBias,
             Steps = Householders, Switches = switches, BetaScale = Activations.AllowNegEigval ? 2 : 1, LowerBound = Activations.LowerBound ?? 0,
-        }, ScaleOf(shape), InitialState?.To(DType.Float32), ht);
-        if (Autograd.IsRecording(Inputs)) Autograd.RecordReplay("fused_recurrent_delta_rule", Inputs, ht is null ? [o] : [o, ht], Replay);
-        return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
+        }, ScaleOf(shape), initialState, ht, slots);
     }
 
     /// <summary>In chunks. Records its gradients.</summary>
@@ -79,18 +108,35 @@ internal sealed record DeltaRule
         using var scope = new TensorScope();
         var shape = Check();
         if (Householders > 1) return Stretch(shape, chunk, scope);
+        var inner = Activate(shape, chunk);
+        var (o, ht, _) = Gv is null && inner.Beta is not { Rank: 4 } ? Heads(inner) : Columns(inner);
+        return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
+    }
+
+    /// <summary>In chunks, with the state that enters each.</summary>
+    /// <returns>o, the final state, and [B,NT,HV,K,V] in q's type, NT the chunks of a batch row.</returns>
+    /// <exception cref="AutogradException">An input requires a gradient.</exception>
+    public (Tensor O, Tensor? FinalState, Tensor States) ChunkWithStates(int chunk)
+    {
+        ChunkTiles.Check(chunk);
+        if (Autograd.IsRecording(Inputs)) throw new AutogradException("the states between chunks have no gradients: ask for them inside Autograd.NoGrad");
+        using var scope = new TensorScope();
+        var shape = Check();
+        var (o, ht, states) = Heads(Activate(shape, chunk));
+        var count = CuSeqlens?.ChunkCount(chunk) ?? shape.Chunks(chunk);
+        if (count < states.Size(0)) states = Layouts.Slice(states, 0, 0, count);
+        if (StateVFirst) states = Transposes.LastTwo(states);
+        return (scope.Keep(o), ht is null ? null : scope.Keep(ht), scope.Keep(states.View([shape.B, count / shape.B, .. states.Shape[1..]])));
+    }
+
+    private Operands Activate(LinearShape shape, int chunk)
+    {
         var groups = shape.H / Q.Size(2);
         var (q, k) = (Rows.RepeatHeads(Activations.Normalized(Q), groups), Rows.RepeatHeads(Activations.Normalized(K), groups));
         var erase = P is null ? k : Rows.RepeatHeads(Activations.Normalized(P), groups);
         if (EraseGate is { } b) erase = Elementwise.Mul(erase, Rows.RepeatHeads(b, groups));
         var v = WriteGate is { } w ? Elementwise.Mul(V, w) : V;
-        var beta = Activations.StepSize(Beta);
-        Tensor? g = G, gk = Gk;
-        if (G is not null) g = Activations.Gate(G);
-        else gk = Activations.Gate(Gk);
-        var inner = new Operands(shape, chunk, q, k, erase, v, beta, g, gk);
-        var (o, ht) = Gv is null && beta is not { Rank: 4 } ? Heads(inner) : Columns(inner);
-        return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
+        return new(shape, chunk, q, k, erase, v, Activations.StepSize(Beta), G is null ? null : Activations.Gate(G), G is null ? Activations.Gate(Gk) : Gk);
     }
 
     /// <summary>Several corrections a token are one each on a sequence of T·n rows: the decay comes with a token's first row, the query with its last.</summary>
@@ -119,11 +165,11 @@ internal sealed record DeltaRule
         public Tensor? Gate => G is null || Gk is null ? G ?? Gk : Elementwise.Add(Gk.To(DType.Float32), G.View(Shape.B, Shape.T, Shape.H, 1));
     }
 
-    private (Tensor O, Tensor? FinalState) Heads(Operands x) =>
+    private (Tensor O, Tensor? FinalState, Tensor States) Heads(Operands x) =>
         DeltaChunk.Run(x.Shape, x.Chunk, x.Q, x.K, x.Erase, x.V, x.Beta, x.Gate, ReadsUndecayed, ScaleOf(x.Shape), InitialState, OutputFinalState, StateVFirst);
 
     /// <summary>Decays or step sizes of value channels: a column of the state depends on no other, so each becomes a head of one value channel. Costs as many heads.</summary>
-    private (Tensor O, Tensor? FinalState) Columns(Operands x)
+    private (Tensor O, Tensor? FinalState, Tensor States) Columns(Operands x)
     {
         var shape = x.Shape;
         int columns = shape.V, heads = shape.H * columns;
@@ -138,10 +184,10 @@ internal sealed record DeltaRule
         if (x.Gk is null) gate = gate?.View(shape.B, shape.T, heads);
         var k = OfHeads(x.K);
         var h0 = InitialState is null || StateVFirst ? InitialState : Transposes.LastTwo(InitialState);
-        var (o, ht) = DeltaChunk.Run(shape with { H = heads, V = 1 }, x.Chunk, OfHeads(x.Q), k, ReferenceEquals(x.Erase, x.K) ? k : OfHeads(x.Erase),
+        var (o, ht, states) = DeltaChunk.Run(shape with { H = heads, V = 1 }, x.Chunk, OfHeads(x.Q), k, ReferenceEquals(x.Erase, x.K) ? k : OfHeads(x.Erase),
             x.V.View(shape.B, shape.T, heads, 1), beta, gate, ReadsUndecayed, ScaleOf(shape), h0?.View(shape.N, heads, shape.K, 1), OutputFinalState, false);
         ht = ht?.View(shape.N, shape.H, shape.V, shape.K);
-        return (o.View(shape.B, shape.T, shape.H, shape.V), ht is null || StateVFirst ? ht : Transposes.LastTwo(ht));
+        return (o.View(shape.B, shape.T, shape.H, shape.V), ht is null || StateVFirst ? ht : Transposes.LastTwo(ht), states);
     }
 
     private Tensor[] Replay(Tensor?[] inputs)

@@ -8,8 +8,8 @@ internal static class RecurrentDelta
 
     private static readonly Kernel<Args> Kernel = new("delta/recurrent");
 
-    private readonly record struct Args(In Q, In K, In V, In A, In B, Out O, In Beta, In G, In Gk, In Gv, In W, In ALog, In Bias, In H0, Out Ht, In Packed,
-        uint T, uint H, uint HV, uint K_, uint V_, uint Groups, uint Steps, uint Flags, uint Types, float Scale, float BetaScale, float Lower);
+    private readonly record struct Args(In Q, In K, In V, In A, In B, Out O, In Beta, In G, In Gk, In Gv, In W, In ALog, In Bias, In H0, Out Ht, In Packed, In Slots,
+        uint T, uint H, uint HV, uint K_, uint V_, uint Groups, uint Steps, uint Flags, uint Types, uint SlotCount, float Scale, float BetaScale, float Lower);
 
     /// <summary>What the kernel does besides the plain recurrence; numbers as in the shader.</summary>
     [Flags]
@@ -26,6 +26,7 @@ internal static class RecurrentDelta
         BetaVector = 128,
         Gate = 256,
         BoundedGate = 512,
+        TokenStates = 1024,
     }
 
     /// <summary>Inputs of the recurrence; all but q, k and v may be null.</summary>
@@ -77,8 +78,9 @@ internal static class RecurrentDelta
     /// <param name="scale">Factor of q.</param>
     /// <param name="initialState">fp32, or null.</param>
     /// <param name="ht">Where the final state goes; null when it is not wanted.</param>
+    /// <param name="slots">Where in <paramref name="initialState"/> and <paramref name="ht"/>, which are pools of states then, each sequence has its own.</param>
     /// <returns>o [B,T,HV,V] in q's type.</returns>
-    public static Tensor Run(LinearShape shape, Inputs inputs, float scale, Tensor? initialState, Tensor? ht)
+    public static Tensor Run(LinearShape shape, Inputs inputs, float scale, Tensor? initialState, Tensor? ht, StateSlots? slots = null)
     {
         var o = Tensor.Empty(inputs.Q.Device, inputs.Q.DType, shape.B, shape.T, shape.H, shape.V);
         Tensor?[] typed = [inputs.Beta, inputs.G, inputs.Gk, inputs.Gv, inputs.W, inputs.ALog, inputs.DtBias];
@@ -87,9 +89,9 @@ internal static class RecurrentDelta
         uint rows = shape.K switch { <= 64 => 8, <= 128 => 16, _ => 32 };
         Kernel.Launch(o.Device,
             new(inputs.Q, inputs.K, inputs.V, inputs.A, inputs.B, o, inputs.Beta, inputs.G, inputs.Gk, inputs.Gv, inputs.W, inputs.ALog, inputs.DtBias,
-                initialState, ht, shape.Packed?.Starts, (uint)shape.T, (uint)inputs.Q.Size(2), (uint)shape.H, (uint)shape.K, (uint)shape.V, (uint)groups,
-                (uint)inputs.Steps, (uint)inputs.Switches, types, scale, inputs.BetaScale, inputs.LowerBound),
-            Grid.Linear(groups), o.DType.Variant(), Columns * Groups, rows);
+                initialState, ht, shape.Packed?.Starts, slots?.Table, (uint)shape.T, (uint)inputs.Q.Size(2), (uint)shape.H, (uint)shape.K, (uint)shape.V, (uint)groups,
+                (uint)inputs.Steps, (uint)inputs.Switches, types, (uint)(slots?.PerSequence ?? 0), scale, inputs.BetaScale, inputs.LowerBound),
+            Grid.Linear(groups), o.DType.Variant(), Columns * Groups, rows, slots is null ? 0u : 1);
         return o;
     }
 

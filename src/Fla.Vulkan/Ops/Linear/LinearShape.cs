@@ -29,8 +29,11 @@ internal sealed record LinearShape(int B, int T, int H, int K, int V, CuSeqlens?
     /// <summary>The same call with keys and values exchanged.</summary>
     public LinearShape Transposed => this with { K = V, V = K };
 
-    /// <summary>Shape of a state.</summary>
-    public int[] State(bool vFirst) => vFirst ? [N, H, V, K] : [N, H, K, V];
+    /// <summary>Shape of the states of all sequences.</summary>
+    public int[] State(bool vFirst) => States(N, vFirst);
+
+    /// <summary>Shape of so many states.</summary>
+    public int[] States(int count, bool vFirst) => vFirst ? [count, H, V, K] : [count, H, K, V];
 
     /// <summary>Checks q, k [B,T,H,K], v [B,T,H,V] and the packing. With <paramref name="shared"/> v may have a multiple of their heads, which are then the shape's.</summary>
     /// <exception cref="ShapeException">Shapes that do not fit together, or heads of too many channels.</exception>

@@ -80,7 +80,8 @@ public sealed class DeltaChunkTests(TestDevice device) : DeviceTests(device)
         {
             var shape = LinearShape.Of(x("q"), x("k"), x("v"), packed);
             var scale = (float)(c.Scale ?? 1 / Math.Sqrt(c.K));
-            return DeltaChunk.Run(shape, chunk, x("q"), x("k"), x(erasesKeys ? "k" : "p"), x("v"), x("beta"), gate == "" ? null : x(gate), !erasesKeys, scale, h0, c.HasStates, c.VFirst);
+            var (o, ht, _) = DeltaChunk.Run(shape, chunk, x("q"), x("k"), x(erasesKeys ? "k" : "p"), x("v"), x("beta"), gate == "" ? null : x(gate), !erasesKeys, scale, h0, c.HasStates, c.VFirst);
+            return (o, ht);
         });
     }
 }

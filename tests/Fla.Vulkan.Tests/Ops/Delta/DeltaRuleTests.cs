@@ -75,6 +75,49 @@ public sealed class DeltaRuleTests(TestDevice device) : DeviceTests(device)
             : DeltaOps.FusedRecurrentDeltaRule(golden["q"], golden["k"], golden["v"], golden["beta"], outputFinalState: true));
     }
 
+    /// <summary>o, its gradients, and o again as the attention matrix times the values; 300 tokens are more columns of it than one memory holds.</summary>
+    [TestCase(2, 33, DType.Float32)]
+    [TestCase(1, 300, DType.Float32)]
+    [TestCase(2, 20, DType.Float16)]
+    [TestCase(2, 20, DType.BFloat16)]
+    public void ParallelHasAttentions(int batch, int tokens, DType type)
+    {
+        var c = new DeltaCase(B: batch, T: tokens, H: 1, K: 16, V: 12) { HasStates = false, Scale = 0.4, Type = type };
+        Tensor? attentions = null;
+        Tensor Turned(Tensor x, params int[] shape) => x.View(shape);   // with one head both layouts are the same memory
+        c.Check(Device, Expected(c), ["beta"], (x, _, _) =>
+        {
+            (var o, attentions) = DeltaOps.ParallelDeltaRule(Turned(x("q"), batch, 1, tokens, c.K), Turned(x("k"), batch, 1, tokens, c.K), Turned(x("v"), batch, 1, tokens, c.V),
+                Turned(x("beta"), batch, 1, tokens), 0.4f, outputAttentions: true);
+            return (Turned(o, batch, tokens, 1, c.V), null);
+        });
+        Assert.That((attentions!.Shape.ToArray(), attentions.DType), Is.EqualTo((new[] { batch, 1, tokens, tokens }, type)));
+        var (a, v, beta) = (attentions.ToSingle(), c["v"].Data, c["beta"].Data);
+        var again = new double[batch * tokens * c.V];
+        for (var i = 0; i < again.Length; i++)
+        {
+            int row = i / c.V, first = row / tokens * tokens;
+            for (var s = 0; s < tokens; s++) again[i] += a[row * tokens + s] * beta[first + s] * v[(first + s) * c.V + i % c.V];
+        }
+        ErrorRatio.AssertClose(Array.ConvertAll(again, x => (float)x), Expected(c).O.ToFloats(), c.ForwardTolerance, "A (beta v)");
+    }
+
+    [Test]
+    public void ParallelIsHeadFirst()
+    {
+        var c = new DeltaCase(B: 1, T: 9, H: 2, K: 8, V: 5) { HasStates = false, HasGradients = false, Scale = 1 };
+        Tensor HeadFirst(string name)
+        {
+            var x = DeltaCase.Upload(Device, c[name], DType.Float32);
+            int[] turned = [.. x.Shape];
+            (turned[1], turned[2]) = (c.H, c.T);
+            return Layouts.Concat(1, [.. Layouts.Split(x, 2, 1, 1)]).View(turned);
+        }
+
+        var o = DeltaOps.ParallelDeltaRule(HeadFirst("q"), HeadFirst("k"), HeadFirst("v"), HeadFirst("beta"), 1).O;
+        DeltaCase.Compare("o", Layouts.Concat(2, [.. Layouts.Split(o, 1, 1, 1).Select(x => x.View(1, c.T, 1, c.V))]), Expected(c).O, c.ForwardTolerance);
+    }
+
     [Test]
     public void TokenByTokenInPlaceIsOneDispatchEach()
     {
@@ -140,6 +183,8 @@ public sealed class DeltaRuleTests(TestDevice device) : DeviceTests(device)
             Assert.That(() => DeltaOps.FusedRecurrentDeltaRule(q, q, q, beta, finalState: q), Throws.TypeOf<ShapeException>().With.Message.Contains("finalState needs"));
             Assert.That(() => DeltaOps.ChunkDeltaRule(q, q, q, q), Throws.TypeOf<ShapeException>().With.Message.Contains("beta needs 3 axes"));
             Assert.That(() => DeltaOps.ChunkDeltaRule(q, q, q, beta, chunkSize: 24), Throws.TypeOf<ShapeException>().With.Message.Contains("chunkSize"));
+            Assert.That(() => DeltaOps.ParallelDeltaRule(q, q, v, beta, 1), Throws.TypeOf<ShapeException>().With.Message.Contains("v needs the shape"));
+            Assert.That(() => DeltaOps.ParallelDeltaRule(q, q, q, q, 1), Throws.TypeOf<ShapeException>().With.Message.Contains("beta needs 3 axes"));
             Assert.That(() => DeltaOps.FusedRecurrentDeltaRule(q, q, q, beta, scale: 0), Throws.TypeOf<ArgumentOutOfRangeException>());
         }
     }

@@ -103,6 +103,15 @@ public sealed class GatedDeltaRuleTests(TestDevice device) : DeviceTests(device)
     }
 
     [Test]
+    public void TheShortNameIsTheSame([Values] bool chunked)
+    {
+        var c = new DeltaCase(B: 1, T: 20) { HasUnitKeys = false, HasRawBeta = true, Groups = 2, H = 1, VFirst = true, Packed = [0, 12, 20] };
+        c.Check(Device, Expected(c, isRaw: true, reachesTwo: true), RawInputs(hasBias: true), (x, h0, packed) => chunked
+            ? DeltaOps.ChunkGdn(x("q"), x("k"), x("v"), x("g"), x("beta"), null, h0, true, true, true, x("A_log"), x("dt_bias"), true, true, true, packed, 32)
+            : DeltaOps.FusedRecurrentGdn(x("q"), x("k"), x("v"), x("g"), null, null, x("beta"), null, h0, true, true, true, x("A_log"), x("dt_bias"), true, true, true, packed));
+    }
+
+    [Test]
     public void WrongArgumentsAreNamed()
     {
         Tensor q = Tensor.Zeros(Device, DType.Float32, 1, 4, 2, 8), v = Tensor.Zeros(Device, DType.Float32, 1, 4, 4, 8), g = Tensor.Zeros(Device, DType.Float32, 1, 4, 4);

@@ -87,6 +87,58 @@ public sealed class KdaTests(TestDevice device) : DeviceTests(device)
             : DeltaOps.FusedRecurrentKda(golden["q"], golden["k"], golden["v"], golden["g"], golden["beta"], outputFinalState: true, useQkL2NormInKernel: true));
     }
 
+    /// <summary>The state that enters a chunk is the final state of what comes before it.</summary>
+    [Test]
+    public void StatesBetweenChunksAreReturned([Values] bool packed, [Values(DType.Float32, DType.Float16, DType.BFloat16)] DType type)
+    {
+        const int Chunk = 16;
+        var c = new DeltaCase(B: packed ? 1 : 2, T: 40, H: 1, K: 20, V: 24)
+        {
+            Type = type, Groups = 2, HasGradients = false, HasUnitKeys = false, HasRawBeta = true, VFirst = packed, Packed = packed ? [0, 0, 17, 40] : null,
+        };
+        Tensor X(string name) => DeltaCase.Upload(Device, c[name], c.TypeOf(name));
+        using var boundaries = c.Packed is null ? null : new CuSeqlens(Device, c.Packed);
+        var (o, ht, states) = DeltaOps.ChunkKdaWithStates(X("q"), X("k"), X("v"), X("gk"), X("beta"), null, DeltaCase.Upload(Device, c.Laid(c["h0"]), DType.Float32), true, true,
+            true, X("A_log"), X("bias4"), useBetaSigmoidInKernel: true, stateVFirst: c.VFirst, cuSeqlens: boundaries, chunkSize: Chunk);
+        var whole = Expected(c, isRaw: true);
+        DeltaCase.Compare("o", o, whole.O, c.ForwardTolerance);
+        DeltaCase.Compare("ht", ht!, c.Laid(whole.FinalState), c.ForwardTolerance);
+        // Every chunk ends a sequence: those that begin where its own does, up to where it starts.
+        int[] starts = packed ? [0, 17] : [0, 40], lengths = packed ? [17, 23] : [40, 40];
+        List<double> expected = [];
+        for (var n = 0; n < starts.Length; n++)
+        {
+            for (var first = 0; first < lengths[n]; first += Chunk) expected.AddRange(StateBefore(c, packed ? n + 1 : n, starts[n], first).Data);
+        }
+        DeltaCase.Compare("states", states, c.Laid(new([.. expected], packed ? 1 : 2, packed ? 4 : 3, c.HV, c.K, c.V)), c.ForwardTolerance);
+        Assert.That(states.DType, Is.EqualTo(type));
+    }
+
+    /// <summary>The state of sequence n after some of its tokens.</summary>
+    private static RefTensor StateBefore(DeltaCase c, int n, int start, int count)
+    {
+        RefTensor Part(RefTensor x)
+        {
+            var size = x.Length / (c.B * c.T);
+            return new([.. x.Data[(start * size)..((start + count) * size)]], [1, count, .. x.Shape[2..]]);
+        }
+
+        var width = c.HV * c.K * c.V;
+        return new DeltaRecurrence
+        {
+            Q = Part(c["q"]), K = Part(c["k"]), V = Part(c["v"]), Beta = Part(c["beta"]), Gk = Part(c["gk"]), UseQkL2Norm = true, UseGate = true, ALog = c["A_log"],
+            DtBias = c["bias4"], UseBetaSigmoid = true, InitialState = new([.. c["h0"].Data[(n * width)..((n + 1) * width)]], 1, c.HV, c.K, c.V),
+        }.Run().FinalState;
+    }
+
+    [Test]
+    public void StatesBetweenChunksHaveNoGradients()
+    {
+        Tensor q = Tensor.Zeros(Device, DType.Float32, 1, 4, 2, 8), beta = Tensor.Zeros(Device, DType.Float32, 1, 4, 2);
+        q.RequiresGrad = true;
+        Assert.That(() => DeltaOps.ChunkKdaWithStates(q, q, q, q, beta), Throws.TypeOf<AutogradException>());
+    }
+
     [Test]
     public void WrongArgumentsAreNamed()
     {
