@@ -73,7 +73,7 @@ layout(constant_id = 7) const bool TILE_CPU = false;       // lanes run down the
 #ifndef TILE_ALIGNED
 #define TILE_ALIGNED true
 #endif
-// TILE_ROLLED: a kernel with many fragments a subgroup visits them in a loop.
+// TILE_ROLLED: a kernel with many fragments a subgroup visits them in a loop. TILE_BARE: a kernel that visits no elements needs no scratch for that.
 #ifndef TILE_WHOLE
 #define TILE_WHOLE false
 #endif
@@ -101,6 +101,17 @@ struct Tile { uint at; uint stride; bool transposed; };
 Tile T(Tile t) { return Tile(t.at, t.stride, !t.transposed); }
 
 #ifdef MM_coopmat
+// Fragments of FRAG_M × FRAG_N are dealt to a grid of SG_M × SG_N subgroups, each with PER_M × PER_N of them; subgroups beyond the grid idle.
+const uint SUBGROUPS = gl_WorkGroupSize.x / SUBGROUP;
+const uint FRAGS_M = TILE_M / FRAG_M;
+const uint FRAGS_N = TILE_N / FRAG_N;
+const uint SG_WANT_N = SUBGROUPS >= 8 ? 4 : SUBGROUPS >= 2 ? 2 : 1;
+const uint SG_CAN_N = SG_WANT_N < FRAGS_N ? SG_WANT_N : FRAGS_N;
+const uint SG_M = SUBGROUPS / SG_CAN_N < FRAGS_M ? SUBGROUPS / SG_CAN_N : FRAGS_M;
+const uint SG_N = SUBGROUPS / SG_M < FRAGS_N ? SUBGROUPS / SG_M : FRAGS_N;
+const uint PER_M = FRAGS_M / SG_M;
+const uint PER_N = FRAGS_N / SG_N;
+
 shared uvec4 tilePool[(TILE_QUADS + 1) / 2];
 #else
 shared vec4 tilePool[TILE_QUADS];

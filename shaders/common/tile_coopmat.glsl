@@ -1,20 +1,10 @@
-// The cooperative-matrix body of tile.glsl. Fragments of FRAG_M × FRAG_N are dealt to a grid of SG_M × SG_N subgroups, each with
-// PER_M × PER_N of them; subgroups beyond the grid idle. Elements of an accumulator are reached through a scratch fragment per subgroup.
+// The cooperative-matrix body of tile.glsl. Elements of an accumulator are reached through a scratch fragment per subgroup.
 #ifdef T_bf16
 #define TileFloat bfloat16_t
 #else
 #define TileFloat float16_t
 #endif
 
-const uint SUBGROUPS = gl_WorkGroupSize.x / SUBGROUP;
-const uint FRAGS_M = TILE_M / FRAG_M;
-const uint FRAGS_N = TILE_N / FRAG_N;
-const uint SG_WANT_N = SUBGROUPS >= 8 ? 4 : SUBGROUPS >= 2 ? 2 : 1;
-const uint SG_CAN_N = SG_WANT_N < FRAGS_N ? SG_WANT_N : FRAGS_N;
-const uint SG_M = SUBGROUPS / SG_CAN_N < FRAGS_M ? SUBGROUPS / SG_CAN_N : FRAGS_M;
-const uint SG_N = SUBGROUPS / SG_M < FRAGS_N ? SUBGROUPS / SG_M : FRAGS_N;
-const uint PER_M = FRAGS_M / SG_M;
-const uint PER_N = FRAGS_N / SG_N;
 const uint FRAG_STRIDE = FRAG_N / 4 + 1;
 
 #define FragA coopmat<TileFloat, gl_ScopeSubgroup, FRAG_M, FRAG_K, gl_MatrixUseA>
@@ -23,7 +13,9 @@ const uint FRAG_STRIDE = FRAG_N / 4 + 1;
 
 struct Acc { FragC f[PER_M * PER_N]; };
 
+#ifndef TILE_BARE
 shared vec4 tileScratch[SUBGROUPS * FRAG_M * FRAG_STRIDE];
+#endif
 
 uint accRow(uint i) { return (gl_SubgroupID / SG_N * PER_M + i) * FRAG_M; }
 uint accColumn(uint j) { return (gl_SubgroupID % SG_N * PER_N + j) * FRAG_N; }

@@ -19,7 +19,7 @@ layout(push_constant, scalar) uniform Args {
     uint strideA, strideB;  // distance of batches
     uint batch;
     uint splits;
-    uint kPerSplit;         // a multiple of TILE_K
+    uint kPerSplit;         // a multiple of SLICE
     float alpha;
     float beta;
 } args;
@@ -27,18 +27,27 @@ layout(push_constant, scalar) uniform Args {
 layout(local_size_x_id = 0) in;
 layout(constant_id = 8) const bool TRANS_A = false;        // A lies as [k,m]
 layout(constant_id = 9) const bool TRANS_B = false;        // B lies as [n,k]
-layout(constant_id = 10) const uint ALIGNED = 4;           // all rows begin at multiples of so many elements: 8, 4, or 1 for any
+layout(constant_id = 10) const uint ALIGNED = 4;           // all rows of A and B begin at multiples of so many elements: 8, 4, or 1 for any
 layout(constant_id = 11) const bool OUT_F32 = false;
+layout(constant_id = 12) const uint SLICE = 32;            // of the reduction, in shared memory at a time
+layout(constant_id = 13) const uint OUT_ALIGNED = 4;       // the same as ALIGNED for C, D and bias
 
-const uint STRIP = 8;       // tile rows that run together, for the cache's sake
+const uint STRIP = 16;      // tile rows that run together, for the cache's sake
 
-#define TILE_ALIGNED (ALIGNED >= 4)
-#define ROWS_A (TRANS_A ? TILE_K : TILE_M)
-#define COLS_A (TRANS_A ? TILE_M : TILE_K)
-#define ROWS_B (TRANS_B ? TILE_N : TILE_K)
-#define COLS_B (TRANS_B ? TILE_K : TILE_N)
-#define TILE_QUADS (tileQuads(ROWS_A, COLS_A) + tileQuads(ROWS_B, COLS_B))
-#define TILE_ROLLED
+#define ROWS_A (TRANS_A ? SLICE : TILE_M)
+#define COLS_A (TRANS_A ? TILE_M : SLICE)
+#define ROWS_B (TRANS_B ? TILE_N : SLICE)
+#define COLS_B (TRANS_B ? SLICE : TILE_N)
+#define TILE_ALIGNED (ALIGNED >= 4 && OUT_ALIGNED >= 4)
+#define SLICE_QUADS (tileQuads(ROWS_A, COLS_A) + tileQuads(ROWS_B, COLS_B))
+#ifdef MM_coopmat
+#define OUT_STRIDE (PER_N * FRAG_N / 4 + 1)                                 // of a row of a subgroup's fragments in fp32, in octs of the pool
+#define OUT_QUADS (SUBGROUPS * FRAG_M * OUT_STRIDE * 2)
+#define TILE_QUADS (SLICE_QUADS > OUT_QUADS ? SLICE_QUADS : OUT_QUADS)
+#define TILE_BARE
+#else
+#define TILE_QUADS SLICE_QUADS
+#endif
 #include "common/tile.glsl"
 
 // What one load from global memory brings: 16 bytes.
@@ -66,6 +75,7 @@ Piece loadPiece(TBuf p, uint i, int left) {
 
 int columnsLeft(uint at, uint end) { return at < end ? int(end - at) : 0; }
 
+// ---- slices, guarded element by element ---------------------------------------------------------------------------------
 // Elements (r, c..c + PIECE - 1) of the slice that begins at k, rows and columns as they lie in memory.
 Piece pieceOfA(TBuf a, uint r, uint c, uint k, uint m0, uint kEnd) {
     if (TRANS_A) return loadPiece(atT(a, uint64_t(k) * args.lda + m0), r * args.lda + c, k + r < kEnd ? columnsLeft(m0 + c, args.m) : 0);
@@ -77,65 +87,115 @@ Piece pieceOfB(TBuf b, uint r, uint c, uint k, uint n0, uint kEnd) {
     return loadPiece(atT(b, uint64_t(k) * args.ldb + n0), r * args.ldb + c, k + r < kEnd ? columnsLeft(n0 + c, args.n) : 0);
 }
 
-// A slice that lies within both matrices is fetched into registers while the products of the one before run: no guards, and the addresses of an
-// invocation's pieces are equal steps. A slice over an edge goes straight to shared memory, guarded.
-const uint PIECES_A = TILE_M * TILE_K / PIECE;
-const uint PIECES_B = TILE_N * TILE_K / PIECE;
-const uint CARRY_A = (PIECES_A + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
-const uint CARRY_B = (PIECES_B + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
-struct Carry { Piece a[CARRY_A]; Piece b[CARRY_B]; };
-
-bool isWhole(uint k, uint m0, uint n0, uint kEnd) {
-    return !TILE_CPU && ALIGNED >= PIECE && PIECES_A % gl_WorkGroupSize.x == 0 && PIECES_B % gl_WorkGroupSize.x == 0
-        && m0 + TILE_M <= args.m && n0 + TILE_N <= args.n && k + TILE_K <= kEnd;
-}
-
-void fetch(inout Carry carry, TBuf pa, TBuf pb, uint k, uint m0, uint n0) {
-    uint q = gl_LocalInvocationIndex;
-    uint64_t a = uint64_t(atT(pa, TRANS_A ? uint64_t(k) * args.lda + m0 : uint64_t(m0) * args.lda + k)) + (q / (COLS_A / PIECE) * args.lda + q % (COLS_A / PIECE) * PIECE) * T_SIZE;
-    uint64_t b = uint64_t(atT(pb, TRANS_B ? uint64_t(n0) * args.ldb + k : uint64_t(k) * args.ldb + n0)) + (q / (COLS_B / PIECE) * args.ldb + q % (COLS_B / PIECE) * PIECE) * T_SIZE;
-    uint stepA = gl_WorkGroupSize.x / (COLS_A / PIECE) * args.lda * T_SIZE, stepB = gl_WorkGroupSize.x / (COLS_B / PIECE) * args.ldb * T_SIZE;
-    [[unroll]] for (uint i = 0; i < CARRY_A; i++) carry.a[i] = PieceBuf(a + i * stepA).v;
-    [[unroll]] for (uint i = 0; i < CARRY_B; i++) carry.b[i] = PieceBuf(b + i * stepB).v;
-}
-
-void put(Carry carry, Tile a, Tile b) {
-    uint q = gl_LocalInvocationIndex;
-    [[unroll]] for (uint i = 0; i < CARRY_A; i++) putPiece(a, q / (COLS_A / PIECE) + i * (gl_WorkGroupSize.x / (COLS_A / PIECE)), q % (COLS_A / PIECE) * PIECE, carry.a[i]);
-    [[unroll]] for (uint i = 0; i < CARRY_B; i++) putPiece(b, q / (COLS_B / PIECE) + i * (gl_WorkGroupSize.x / (COLS_B / PIECE)), q % (COLS_B / PIECE) * PIECE, carry.b[i]);
-}
-
 void stage(TBuf pa, TBuf pb, Tile a, Tile b, uint k, uint m0, uint n0, uint kEnd) {
-    [[dont_unroll]] for (uint q = gl_LocalInvocationIndex; q < PIECES_A; q += gl_WorkGroupSize.x) {
+    [[dont_unroll]] for (uint q = gl_LocalInvocationIndex; q < TILE_M * SLICE / PIECE; q += gl_WorkGroupSize.x) {
         uint r = q / (COLS_A / PIECE), c = q % (COLS_A / PIECE) * PIECE;
         putPiece(a, r, c, pieceOfA(pa, r, c, k, m0, kEnd));
     }
-    [[dont_unroll]] for (uint q = gl_LocalInvocationIndex; q < PIECES_B; q += gl_WorkGroupSize.x) {
+    [[dont_unroll]] for (uint q = gl_LocalInvocationIndex; q < TILE_N * SLICE / PIECE; q += gl_WorkGroupSize.x) {
         uint r = q / (COLS_B / PIECE), c = q % (COLS_B / PIECE) * PIECE;
         putPiece(b, r, c, pieceOfB(pb, r, c, k, n0, kEnd));
     }
 }
 
-void finish(uint64_t base, uint r, uint c, vec4 x) {
-    int left = r < args.m ? columnsLeft(c, args.n) : 0;
-    if (left == 0) return;
-    uint64_t row = base + uint64_t(r) * args.ldc;
-    if (args.splits > 1) {
-        storeTail4F(atF(F32Buf(uint64_t(args.c)), row), c, left, x);
-        return;
+// ---- slices, read ahead --------------------------------------------------------------------------------------------------
+// Every invocation reads the same number of pieces, in whole runs: places past an edge read the edge, and what lies past the end of the reduction lands as zeros.
+// What lies past the edges of C is any number, and is not stored.
+const uint CARRY_A = TILE_M * SLICE / PIECE / gl_WorkGroupSize.x;
+const uint CARRY_B = TILE_N * SLICE / PIECE / gl_WorkGroupSize.x;
+const bool AHEAD = !TILE_CPU && ALIGNED >= PIECE && TILE_M * SLICE / PIECE % gl_WorkGroupSize.x == 0 && TILE_N * SLICE / PIECE % gl_WorkGroupSize.x == 0;
+struct Carry { Piece a[CARRY_A + 1]; Piece b[CARRY_B + 1]; };      // no array is empty
+
+// Row of piece i where a row has `pieces`. Eight lanes that store at once touch every bank of shared memory once: rows of 4 pieces are 80 bytes apart, of 2, 48.
+uint rowOfPiece(uint i, uint pieces) {
+    uint row = (gl_LocalInvocationIndex + i * gl_WorkGroupSize.x) / pieces;
+    if (PIECE == 8 && pieces == 4) return row & ~7u | (row & 1) << 2 | row >> 1 & 3;
+    if (PIECE == 8 && pieces == 2) return row & ~7u | (row & 3) << 1 | row >> 2 & 1;
+    return row;
+}
+
+uint columnOfPiece(uint pieces) { return gl_LocalInvocationIndex % pieces * PIECE; }
+
+// A piece of an operand whose tile begins at row or column o0 of o, in the slice at k.
+Piece fetched(TBuf p, bool alongK, uint ld, uint row, uint column, uint o0, uint o, uint k, uint kEnd) {
+    uint major = alongK ? min(o0 + row, o - 1) : min(k + row, kEnd - 1);
+    uint minor = alongK ? min(k + column, kEnd - PIECE) : min(o0 + column, o - PIECE);
+    return PieceBuf(uint64_t(p) + (uint64_t(major) * ld + minor) * T_SIZE).v;
+}
+
+void fetch(inout Carry carry, TBuf pa, TBuf pb, uint k, uint m0, uint n0, uint kEnd) {
+    [[unroll]] for (uint i = 0; i < CARRY_A; i++) carry.a[i] = fetched(pa, !TRANS_A, args.lda, rowOfPiece(i, COLS_A / PIECE), columnOfPiece(COLS_A / PIECE), m0, args.m, k, kEnd);
+    [[unroll]] for (uint i = 0; i < CARRY_B; i++) carry.b[i] = fetched(pb, TRANS_B, args.ldb, rowOfPiece(i, COLS_B / PIECE), columnOfPiece(COLS_B / PIECE), n0, args.n, k, kEnd);
+}
+
+void land(Carry carry, Tile a, Tile b, uint left) {
+    [[unroll]] for (uint i = 0; i < CARRY_A; i++) {
+        uint r = rowOfPiece(i, COLS_A / PIECE), c = columnOfPiece(COLS_A / PIECE);
+        putPiece(a, r, c, (TRANS_A ? r : c) < left ? carry.a[i] : Piece(0));
     }
-    // CPU drivers may run both sides of a branch: no load goes through a null pointer.
-    TBuf bias = isNull(args.bias) ? args.c : args.bias, d = isNull(args.d) ? args.c : args.d;
-    x *= args.alpha;
-    if (!isNull(args.bias)) x += loadTail4T(bias, c, left);
-    if (OUT_F32) {
-        if (!isNull(args.d)) x += args.beta * loadTail4F(atF(F32Buf(uint64_t(d)), row), c, left);
-        storeTail4F(atF(F32Buf(uint64_t(args.c)), row), c, left, x);
-    } else {
-        if (!isNull(args.d)) x += args.beta * loadTail4T(atT(d, row), c, left);
-        storeTail4T(atT(args.c, row), c, left, x);
+    [[unroll]] for (uint i = 0; i < CARRY_B; i++) {
+        uint r = rowOfPiece(i, COLS_B / PIECE), c = columnOfPiece(COLS_B / PIECE);
+        putPiece(b, r, c, (TRANS_B ? c : r) < left ? carry.b[i] : Piece(0));
     }
 }
+
+// ---- out ------------------------------------------------------------------------------------------------------------------
+// Beta·D, four columns of a row; zeros without D. CPU drivers may run both sides of a branch: no load goes through a null pointer.
+vec4 addend(uint64_t row, uint c, int left) {
+    if (isNull(args.d) || args.splits > 1 || left <= 0) return vec4(0);
+    if (OUT_F32) return args.beta * loadTail4F(atF(F32Buf(uint64_t(args.d)), row), c, left);
+    return args.beta * loadTail4T(atT(args.d, row), c, left);
+}
+
+vec4 finished(vec4 x, uint c, int left, vec4 add) {
+    TBuf bias = isNull(args.bias) ? args.c : args.bias;
+    if (args.splits > 1) return x;
+    x *= args.alpha;
+    if (!isNull(args.bias)) x += loadTail4T(bias, c, left);
+    return x + add;
+}
+
+void store(uint64_t row, uint c, int left, vec4 x) {
+    if (OUT_F32 || args.splits > 1) storeTail4F(atF(F32Buf(uint64_t(args.c)), row), c, left, x);
+    else storeTail4T(atT(args.c, row), c, left, x);
+}
+
+#ifdef MM_coopmat
+// A row of a subgroup's fragments at a time through the pool, so that lanes write whole rows; what D holds is read first, all loads at once.
+#define OUT_RUNS ((FRAG_M * PER_N * FRAG_N / 8 + SUBGROUP - 1) / SUBGROUP)
+#define OUT_EACH_RUN(i, z, r, c, statements) \
+    [[unroll]] for (uint z = 0; z < tileTrip(OUT_RUNS); z++) { \
+        uint outE = gl_SubgroupInvocationID + z * SUBGROUP, outR = outE / (PER_N * FRAG_N / 8), outC = outE % (PER_N * FRAG_N / 8) * 8; \
+        uint r = m0 + accRow(i) + outR, c = n0 + accColumn(0) + outC; \
+        if (FRAG_M * PER_N * FRAG_N / 8 % SUBGROUP != 0 && outR >= FRAG_M) continue; \
+        int left = r < args.m ? columnsLeft(c, args.n) : 0; \
+        uint64_t row = base + uint64_t(r) * args.ldc; \
+        statements \
+    }
+#define OUT(acc, base, m0, n0) if (accActive()) { \
+    const uint outAt = gl_SubgroupID * FRAG_M * OUT_STRIDE; \
+    [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) { \
+        vec4 low[OUT_RUNS], high[OUT_RUNS]; \
+        OUT_EACH_RUN(tileI, z, r, c, low[z] = addend(row, c, left); high[z] = addend(row, c + 4, left - 4);) \
+        [[unroll]] for (uint tileJ = 0; tileJ < PER_N; tileJ++) \
+            coopMatStore(acc.f[tileI * PER_N + tileJ], tilePool, outAt + tileJ * (FRAG_N / 4), OUT_STRIDE, gl_CooperativeMatrixLayoutRowMajor); \
+        tileSync(); \
+        OUT_EACH_RUN(tileI, z, r, c, \
+            if (left <= 0) continue; \
+            uint at = outAt + outR * OUT_STRIDE + outC / 4; \
+            vec4 x = finished(uintBitsToFloat(tilePool[at]), c, left, low[z]); \
+            vec4 y = finished(uintBitsToFloat(tilePool[at + 1]), c + 4, left - 4, high[z]); \
+            if (OUT_ALIGNED >= 8 && !OUT_F32 && args.splits == 1) U32x4Buf(uint64_t(atT(args.c, row + c))).v = uvec4(tilePack(x), tilePack(y)); \
+            else { store(row, c, left, x); store(row, c + 4, left - 4, y); }) \
+        tileSync(); \
+    } }
+#else
+#define OUT(acc, base, m0, n0) ACC_EACH(acc, r, c, x, { \
+    int left = m0 + r < args.m ? columnsLeft(n0 + c, args.n) : 0; \
+    uint64_t row = base + uint64_t(m0 + r) * args.ldc; \
+    if (left > 0) store(row, n0 + c, left, finished(x, n0 + c, left, addend(row, n0 + c, left))); \
+    })
+#endif
 
 void main() {
     uint tilesM = (args.m + TILE_M - 1) / TILE_M, tilesN = (args.n + TILE_N - 1) / TILE_N;
@@ -152,16 +212,24 @@ void main() {
     Tile b = Tile(tileQuads(ROWS_A, COLS_A), tileStride(COLS_B), TRANS_B);
     Acc acc;
     accZero(acc);
-    Carry carry;
-    if (isWhole(kBegin, m0, n0, kEnd)) fetch(carry, pa, pb, kBegin, m0, n0);
-    [[dont_unroll]] for (uint k = kBegin; k < kEnd; k += TILE_K) {
-        if (isWhole(k, m0, n0, kEnd)) put(carry, a, b);
-        else stage(pa, pb, a, b, k, m0, n0, kEnd);
-        barrier();
-        if (isWhole(k + TILE_K, m0, n0, kEnd)) fetch(carry, pa, pb, k + TILE_K, m0, n0);
-        mma(acc, a, b, TILE_K);
-        barrier();
+    if (AHEAD) {
+        Carry carry;
+        if (kBegin < kEnd) fetch(carry, pa, pb, kBegin, m0, n0, kEnd);
+        [[dont_unroll]] for (uint k = kBegin; k < kEnd; k += SLICE) {
+            land(carry, a, b, kEnd - k);
+            barrier();
+            fetch(carry, pa, pb, min(k + SLICE, kEnd - 1), m0, n0, kEnd);
+            mma(acc, a, b, SLICE);
+            barrier();
+        }
+    } else {
+        [[dont_unroll]] for (uint k = kBegin; k < kEnd; k += SLICE) {
+            stage(pa, pb, a, b, k, m0, n0, kEnd);
+            barrier();
+            mma(acc, a, b, SLICE);
+            barrier();
+        }
     }
     uint64_t base = uint64_t(layer) * args.m * args.ldc;
-    ACC_EACH(acc, r, c, x, finish(base, m0 + r, n0 + c, x);)
+    OUT(acc, base, m0, n0)
 }

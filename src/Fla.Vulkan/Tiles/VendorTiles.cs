@@ -19,8 +19,8 @@ internal static class VendorTiles
         { "delta/delta_state", new(256, Slice: 64), new(256, Slice: 32) },
         { "delta/wy", new(256, Slice: 64), new(256, Slice: 32) },
         { "delta/wy_backward", new(256, Slice: 64), new(256, Slice: 32) },
-        { "gemm/gemm", new(128, Rows: 64, Columns: 64), new(128, Rows: 64, Columns: 64) },
-        { "gemm/gemm.large", new(256, Rows: 128, Columns: 128), new(256, Rows: 128, Columns: 128) },
+        { "gemm/gemm", new(128, Slice: 64, Rows: 64, Columns: 64), new(128, Slice: 32, Rows: 64, Columns: 64) },
+        { "gemm/gemm.large", new(128, Slice: 32, Rows: 128, Columns: 128), new(256, Slice: 32, Rows: 128, Columns: 128) },
         { "gemm/skinny", new(128, Columns: 2), new(128, Columns: 2) },
         { "rows", new(256), new(256) },
     };
@@ -36,8 +36,8 @@ internal static class VendorTiles
         { "delta/delta_state", new(256, Slice: 32), new(256, Slice: 32) },
         { "delta/wy", new(256, Slice: 32), new(256, Slice: 32) },
         { "delta/wy_backward", new(256, Slice: 32), new(256, Slice: 32) },
-        { "gemm/gemm", new(128, Rows: 64, Columns: 64), new(128, Rows: 64, Columns: 64) },
-        { "gemm/gemm.large", new(128, Rows: 64, Columns: 64), new(256, Rows: 128, Columns: 64) },
+        { "gemm/gemm", new(128, Slice: 64, Rows: 64, Columns: 64), new(128, Slice: 32, Rows: 64, Columns: 64) },
+        { "gemm/gemm.large", new(128, Slice: 64, Rows: 64, Columns: 64), new(256, Slice: 32, Rows: 128, Columns: 64) },
         { "gemm/skinny", new(128, Columns: 2), new(128, Columns: 2) },
         { "rows", new(256), new(256) },
     };
@@ -53,8 +53,8 @@ internal static class VendorTiles
         { "delta/delta_state", new(256, Slice: 32), new(256, Slice: 32) },
         { "delta/wy", new(256, Slice: 32), new(256, Slice: 32) },
         { "delta/wy_backward", new(256, Slice: 32), new(256, Slice: 32) },
-        { "gemm/gemm", new(128, Rows: 64, Columns: 64), new(128, Rows: 64, Columns: 64) },
-        { "gemm/gemm.large", new(128, Rows: 64, Columns: 64), new(256, Rows: 128, Columns: 64) },
+        { "gemm/gemm", new(128, Slice: 64, Rows: 64, Columns: 64), new(128, Slice: 32, Rows: 64, Columns: 64) },
+        { "gemm/gemm.large", new(128, Slice: 64, Rows: 64, Columns: 64), new(256, Slice: 32, Rows: 128, Columns: 64) },
         { "gemm/skinny", new(128, Columns: 2), new(128, Columns: 2) },
         { "rows", new(256), new(256) },
     };
@@ -73,8 +73,8 @@ internal static class VendorTiles
         { "delta/delta_state", new(256, Slice: 32), new(128, Slice: 32) },
         { "delta/wy", new(256, Slice: 32), new(128, Slice: 32) },
         { "delta/wy_backward", new(256, Slice: 32), new(128, Slice: 32) },
-        { "gemm/gemm", new(256, Rows: 64, Columns: 64), new(64, Rows: 64, Columns: 64) },
-        { "gemm/gemm.large", new(256, Rows: 64, Columns: 64), new(64, Rows: 64, Columns: 64) },
+        { "gemm/gemm", new(256, Slice: 64, Rows: 64, Columns: 64), new(64, Slice: 32, Rows: 64, Columns: 64) },
+        { "gemm/gemm.large", new(256, Slice: 64, Rows: 64, Columns: 64), new(64, Slice: 32, Rows: 64, Columns: 64) },
         { "gemm/skinny", new(128, Columns: 2), new(128, Columns: 2) },
         { "rows", new(32), new(32) },
     };

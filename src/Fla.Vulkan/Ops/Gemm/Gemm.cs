@@ -104,13 +104,12 @@ internal static class Gemm
         var type = x.A.Tensor.DType;
         var plan = GemmPlan.For(x.Device, type, x.M, x.N, x.K, x.Batch);
         using var partial = plan.Splits > 1 ? Tensor.Empty(x.Device, DType.Float32, x.Batch, plan.Splits, x.M, x.N) : null;
-        var isAligned = IsAligned(x.A.Columns, x.A.Tensor) && IsAligned(x.B.Columns, x.B.Tensor) && IsAligned(x.N, partial ?? x.C, x.Bias, x.D);
-        var isAlignedTo8 = isAligned && (x.A.Columns | x.B.Columns) % 8 == 0 && (x.A.Tensor.Address | x.B.Tensor.Address) % 16 == 0;
+        var alignment = Math.Min(Alignment(x.A.Columns, x.A.Tensor), Alignment(x.B.Columns, x.B.Tensor));
         TilesKernel.Launch(x.Device, new(x.A.Tensor, x.B.Tensor, partial is null ? x.Bias : null, partial is null ? x.D : null, partial ?? x.C, (uint)x.M, (uint)x.N, (uint)x.K,
             (uint)x.A.Columns, (uint)x.B.Columns, (uint)x.N, x.StrideA, x.StrideB, (uint)x.Batch, (uint)plan.Splits, (uint)plan.KPerSplit, x.Alpha, x.Beta),
             Grid.Linear(plan.Tiles * plan.Splits * x.Batch), $"{x.Variant},{TileProduct.Path(x.Device, type)}",
             TileProduct.Spec(x.Device, type, plan.TileM, plan.TileN, (uint)plan.Workgroup,
-                x.A.Transposed ? 1u : 0, x.B.Transposed ? 1u : 0, isAlignedTo8 ? 8u : isAligned ? 4u : 1u, x.IsFloat32));
+                x.A.Transposed ? 1u : 0, x.B.Transposed ? 1u : 0, alignment, x.IsFloat32, (uint)plan.Slice, Alignment(x.N, partial ?? x.C, x.Bias, x.D)));
         if (partial is null) return;
         var groups = ((long)x.M * x.N + SumWorkgroup - 1) / SumWorkgroup * x.Batch;
         SumKernel.Launch(x.Device, new(partial, x.Bias, x.D, x.C, (uint)(x.M * x.N), (uint)x.N, (uint)x.Batch, (uint)plan.Splits, x.IsFloat32, x.Alpha, x.Beta),
@@ -118,14 +117,20 @@ internal static class Gemm
     }
 
     /// <summary>True when rows of this width begin at whole quads in all these tensors.</summary>
-    private static bool IsAligned(int width, params ReadOnlySpan<Tensor?> tensors)
+    private static bool IsAligned(int width, params ReadOnlySpan<Tensor?> tensors) => Alignment(width, tensors) >= 4;
+
+    /// <summary>Elements at whose multiples rows of this width begin in all these tensors: 8, 4, or 1 for any.</summary>
+    private static uint Alignment(int width, params ReadOnlySpan<Tensor?> tensors)
     {
-        if (width % 4 != 0) return false;
+        var alignment = width % 8 == 0 ? 8u : width % 4 == 0 ? 4u : 1u;
         foreach (var tensor in tensors)
         {
-            if (tensor is { } t && t.Address % (ulong)(4 * t.DType.Size()) != 0) return false;
+            if (tensor is null) continue;
+            // Eight elements of 16 bits are one access; so are four of 32.
+            if (alignment == 8 && tensor.Address % 16 != 0) alignment = 4;
+            if (alignment == 4 && tensor.Address % (ulong)(4 * tensor.DType.Size()) != 0) alignment = 1;
         }
-        return true;
+        return alignment;
     }
 
     private static void Check(Operand a, Operand b, Tensor c, int batch, Tensor? bias, Tensor? d, int m, int n, int k, int k2)

@@ -14,9 +14,10 @@ internal enum GemmRoute
 }
 
 /// <summary>How a product is cut: the tile of a workgroup and the pieces of the reduction. A function of device and shape alone, so results repeat.</summary>
-internal readonly record struct GemmPlan(int TileM, int TileN, int Workgroup, int Splits, int KPerSplit, long Tiles)
+internal readonly record struct GemmPlan(int TileM, int TileN, int Workgroup, int Slice, int Splits, int KPerSplit, long Tiles)
 {
-    private const int Slice = 64;
+    /// <summary>What pieces of the reduction are multiples of: every slice divides it.</summary>
+    private const int Grain = 64;
 
     /// <summary>Enough large tiles to give every multiprocessor of a large card one.</summary>
     private const int ManyTiles = 96;
@@ -36,18 +37,19 @@ internal readonly record struct GemmPlan(int TileM, int TileN, int Workgroup, in
     {
         var isMatrix = device.MatrixShape(type) is not null;
         TileChoice usual = device.Tiles["gemm/gemm", isMatrix], large = device.Tiles["gemm/gemm.large", isMatrix];
-        var (tileM, tileN, workgroup) = (Fit(m, usual.Rows), Fit(n, usual.Columns), usual.Workgroup);
-        if (m >= large.Rows && n >= large.Columns && Count(m, n, large.Rows, large.Columns) * batch >= ManyTiles) (tileM, tileN, workgroup) = (large.Rows, large.Columns, large.Workgroup);
+        var isLarge = m >= large.Rows && n >= large.Columns && Count(m, n, large.Rows, large.Columns) * batch >= ManyTiles;
+        var choice = isLarge ? large : usual;
+        var (tileM, tileN, workgroup) = isLarge ? (large.Rows, large.Columns, large.Workgroup) : (Fit(m, usual.Rows), Fit(n, usual.Columns), usual.Workgroup);
         // CPU drivers want many values an invocation: a smaller tile has fewer of them.
-        else if (device.IsCpu && !isMatrix) workgroup = Math.Max(8, workgroup * tileM * tileN / (usual.Rows * usual.Columns));
+        if (!isLarge && device.IsCpu && !isMatrix) workgroup = Math.Max(8, workgroup * tileM * tileN / (usual.Rows * usual.Columns));
         var tiles = Count(m, n, tileM, tileN);
 
         // Few tiles and a long reduction: cut it, but into pieces long enough to pay for the second pass.
         var wanted = device.Tiles.Fill / 2;
         var splits = (int)Math.Clamp(Math.Min(wanted / Math.Max(1, tiles * batch), k / ShortestPiece), 1, 64);
-        var perSplit = ((k + splits - 1) / splits + Slice - 1) / Slice * Slice;
+        var perSplit = ((k + splits - 1) / splits + Grain - 1) / Grain * Grain;
         splits = perSplit == 0 ? 1 : (k + perSplit - 1) / perSplit;
-        return new(tileM, tileN, workgroup, Math.Max(1, splits), Math.Max(Slice, perSplit), tiles);
+        return new(tileM, tileN, workgroup, choice.Slice, Math.Max(1, splits), Math.Max(Grain, perSplit), tiles);
     }
 
     private static int Fit(int size, int largest) => size <= 16 ? 16 : size <= 32 ? 32 : Math.Min(64, largest);
