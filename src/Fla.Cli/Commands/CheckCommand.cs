@@ -9,7 +9,7 @@ namespace Fla.Cli.Commands;
 /// <summary><c>fla check</c>: proves a checkpoint on a device against what fla computed.</summary>
 internal static class CheckCommand
 {
-    private static readonly Argument<string> Folder = ModelOptions.Folder("Folder with config.json (or layer.json), model.safetensors and expected.safetensors");
+    private static readonly Argument<string> Folder = ModelOptions.Folder("Folder with config.json (or layer.json), model.safetensors (or pytorch_model.bin) and expected.safetensors");
     private static readonly Option<DType?> Type = ModelOptions.Type("Float type of weights and activations (default: f32)");
     private static readonly Option<AttnMode?> Mode = ModelOptions.Mode();
 

@@ -18,7 +18,7 @@ internal static class EvalCommand
 
     private static readonly TimeSpan NoteInterval = TimeSpan.FromSeconds(10);
 
-    private static readonly Argument<string> Folder = ModelOptions.Folder("Model folder: config.json, model.safetensors or shards, tokenizer.json if it has one");
+    private static readonly Argument<string> Folder = ModelOptions.Folder("Model folder: config.json, model.safetensors or pytorch_model.bin or shards of one, tokenizer.json if it has one");
     private static readonly Option<string> Data = new("--data")
     {
         Description = "Text file, .jsonl, .parquet, tokens (.bin), or a folder of any of them",

@@ -10,7 +10,7 @@ namespace Fla.Cli.Commands;
 /// <summary><c>fla generate</c>: continues prompts with a checkpoint.</summary>
 internal static class GenerateCommand
 {
-    private static readonly Argument<string> Folder = ModelOptions.Folder("Model folder: config.json, model.safetensors or shards, tokenizer.json if it has one");
+    private static readonly Argument<string> Folder = ModelOptions.Folder("Model folder: config.json, model.safetensors or pytorch_model.bin or shards of one, tokenizer.json if it has one");
     private static readonly Option<string[]> Prompts = new("--prompt", "-p")
     {
         Description = "Text to continue; several make a batch (default: the empty text)",

@@ -2,7 +2,7 @@ namespace Fla.Models.Checkpoints;
 
 /// <summary>
 /// The tensors of a model folder as transformers saves it: <c>model.safetensors</c>, or the shards that <c>model.safetensors.index.json</c>
-/// lists. A single file wins where both are there, as in transformers.
+/// lists; where neither is, <c>pytorch_model.bin</c> of <c>torch.save</c>, or its shards. A single file wins over shards, as in transformers.
 /// </summary>
 public sealed class Checkpoint : TensorSource
 {
@@ -12,12 +12,18 @@ public sealed class Checkpoint : TensorSource
     /// <summary>Name of the list of shards.</summary>
     public const string IndexFileName = "model.safetensors.index.json";
 
+    /// <summary>Name of a single-file checkpoint of <c>torch.save</c>.</summary>
+    public const string PytorchFileName = "pytorch_model.bin";
+
+    /// <summary>Name of the list of its shards.</summary>
+    public const string PytorchIndexFileName = "pytorch_model.bin.index.json";
+
     /// <summary>Largest shard that <see cref="Save"/> writes unless told otherwise: 5·10⁹ bytes.</summary>
     public const long DefaultMaxShardBytes = 5_000_000_000;
 
     private readonly Dictionary<string, TensorInfo> _tensors = new(StringComparer.Ordinal);
-    private readonly Dictionary<string, SafetensorsFile> _owners = new(StringComparer.Ordinal);
-    private readonly List<SafetensorsFile> _files = [];
+    private readonly Dictionary<string, TensorSource> _owners = new(StringComparer.Ordinal);
+    private readonly List<TensorSource> _files = [];
 
     private Checkpoint(string location) => Location = location;
 
@@ -28,9 +34,9 @@ public sealed class Checkpoint : TensorSource
     public override IReadOnlyDictionary<string, TensorInfo> Tensors => _tensors;
 
     /// <summary>The files that hold the tensors.</summary>
-    public IReadOnlyList<SafetensorsFile> Files => _files;
+    public IReadOnlyList<TensorSource> Files => _files;
 
-    /// <summary>Opens a model folder, or one safetensors file.</summary>
+    /// <summary>Opens a model folder, or one file: safetensors, or of <c>torch.save</c> if its name ends in .pt, .pth or .bin.</summary>
     /// <exception cref="CheckpointException">
     /// Nothing to open there, a malformed file or index, or an index and shards that disagree; the message names the file and the tensor.
     /// </exception>
@@ -40,24 +46,22 @@ public sealed class Checkpoint : TensorSource
         var checkpoint = new Checkpoint(path);
         try
         {
-            if (File.Exists(path))
+            foreach (var (file, index) in new[] { (path, ""), (Path.Combine(path, FileName), Path.Combine(path, IndexFileName)), (Path.Combine(path, PytorchFileName), Path.Combine(path, PytorchIndexFileName)) })
             {
-                checkpoint.AddFile(path);
-            }
-            else if (File.Exists(Path.Combine(path, FileName)))
-            {
-                checkpoint.AddFile(Path.Combine(path, FileName));
-            }
-            else if (File.Exists(Path.Combine(path, IndexFileName)))
-            {
-                checkpoint.AddShards(Path.Combine(path, IndexFileName));
-            }
-            else
-            {
-                throw new CheckpointException($"holds neither {FileName} nor {IndexFileName}", path);
+                if (File.Exists(file))
+                {
+                    checkpoint.AddFile(file);
+                    return checkpoint;
+                }
+
+                if (File.Exists(index))
+                {
+                    checkpoint.AddShards(index);
+                    return checkpoint;
+                }
             }
 
-            return checkpoint;
+            throw new CheckpointException($"holds neither {FileName} nor {PytorchFileName}, nor an index of shards of either", path);
         }
         catch
         {
@@ -79,9 +83,11 @@ public sealed class Checkpoint : TensorSource
     /// <inheritdoc/>
     protected override void Dispose(bool disposing) => _files.ForEach(file => file.Dispose());
 
+    private static TensorSource OpenFile(string path) => Path.GetExtension(path).ToUpperInvariant() is ".PT" or ".PTH" or ".BIN" ? PytorchFile.Open(path) : SafetensorsFile.Open(path);
+
     private void AddFile(string path)
     {
-        var file = SafetensorsFile.Open(path);
+        var file = OpenFile(path);
         _files.Add(file);
         foreach (var (name, info) in file.Tensors)
         {
@@ -96,7 +102,7 @@ public sealed class Checkpoint : TensorSource
         var folder = Path.GetDirectoryName(indexPath)!;
         foreach (var shard in index.Shards)
         {
-            var file = SafetensorsFile.Open(Path.Combine(folder, shard));
+            var file = OpenFile(Path.Combine(folder, shard));
             _files.Add(file);
             foreach (var (name, info) in file.Tensors)
             {

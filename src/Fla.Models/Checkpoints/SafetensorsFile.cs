@@ -1,5 +1,3 @@
-using Microsoft.Win32.SafeHandles;
-
 namespace Fla.Models.Checkpoints;
 
 /// <summary>
@@ -8,22 +6,19 @@ namespace Fla.Models.Checkpoints;
 /// </summary>
 public sealed class SafetensorsFile : TensorSource
 {
-    private readonly SafeFileHandle? _handle;
-    private readonly ReadOnlyMemory<byte> _bytes;
+    private readonly PositionedBytes _bytes;
     private readonly SafetensorsHeader _header;
     private readonly long _dataStart;
 
-    private SafetensorsFile(string location, SafeFileHandle? handle, ReadOnlyMemory<byte> bytes, long length)
+    private SafetensorsFile(PositionedBytes bytes)
     {
-        Location = location;
-        _handle = handle;
         _bytes = bytes;
-        var prefix = new byte[(int)Math.Min(length, SafetensorsHeader.PrefixLength)];
-        ReadAt(0, prefix, null);
-        var json = new byte[SafetensorsHeader.ReadLength(prefix, length, location)];
-        ReadAt(prefix.Length, json, null);
+        var prefix = new byte[(int)Math.Min(bytes.Length, SafetensorsHeader.PrefixLength)];
+        bytes.Read(0, prefix);
+        var json = new byte[SafetensorsHeader.ReadLength(prefix, bytes.Length, Location)];
+        bytes.Read(prefix.Length, json);
         _dataStart = prefix.Length + json.Length;
-        _header = SafetensorsHeader.Parse(json, length - _dataStart, location);
+        _header = SafetensorsHeader.Parse(json, bytes.Length - _dataStart, Location);
     }
 
     /// <summary>Opens a file.</summary>
@@ -31,20 +26,14 @@ public sealed class SafetensorsFile : TensorSource
     public static SafetensorsFile Open(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        SafeFileHandle? handle = null;
+        var bytes = PositionedBytes.Open(path);
         try
         {
-            handle = File.OpenHandle(path, options: FileOptions.RandomAccess);
-            return new SafetensorsFile(path, handle, default, RandomAccess.GetLength(handle));
-        }
-        catch (Exception error) when (error is IOException and not CheckpointException or UnauthorizedAccessException or NotSupportedException)
-        {
-            handle?.Dispose();
-            throw new CheckpointException("cannot be opened: " + error.Message, path, innerException: error);
+            return new SafetensorsFile(bytes);
         }
         catch
         {
-            handle?.Dispose();
+            bytes.Dispose();
             throw;
         }
     }
@@ -53,10 +42,10 @@ public sealed class SafetensorsFile : TensorSource
     /// <param name="bytes">The whole file; not copied, and not to be changed while in use.</param>
     /// <param name="name">What messages call it.</param>
     /// <exception cref="CheckpointException">Not a valid safetensors file.</exception>
-    public static SafetensorsFile FromBytes(ReadOnlyMemory<byte> bytes, string name = "safetensors") => new(name, null, bytes, bytes.Length);
+    public static SafetensorsFile FromBytes(ReadOnlyMemory<byte> bytes, string name = "safetensors") => new(new PositionedBytes(name, bytes));
 
     /// <inheritdoc/>
-    public override string Location { get; }
+    public override string Location => _bytes.Location;
 
     /// <inheritdoc/>
     public override IReadOnlyDictionary<string, TensorInfo> Tensors => _header.Tensors;
@@ -65,36 +54,8 @@ public sealed class SafetensorsFile : TensorSource
     public IReadOnlyDictionary<string, string> Metadata => _header.Metadata;
 
     internal override void Read(TensorInfo info, long offset, Span<byte> destination)
-        => ReadAt(_dataStart + info.Offset + offset, destination, info.Name);
+        => _bytes.Read(_dataStart + info.Offset + offset, destination, info.Name);
 
     /// <inheritdoc/>
-    protected override void Dispose(bool disposing) => _handle?.Dispose();
-
-    private void ReadAt(long position, Span<byte> destination, string? key)
-    {
-        if (_handle is null)
-        {
-            _bytes.Span.Slice((int)position, destination.Length).CopyTo(destination);
-            return;
-        }
-
-        try
-        {
-            while (destination.Length > 0)
-            {
-                var count = RandomAccess.Read(_handle, destination, position);
-                if (count == 0)
-                {
-                    throw new CheckpointException($"ends at byte {position}: it was cut after it was opened", Location, key);
-                }
-
-                destination = destination[count..];
-                position += count;
-            }
-        }
-        catch (Exception error) when (error is IOException and not CheckpointException or UnauthorizedAccessException)
-        {
-            throw new CheckpointException("cannot be read: " + error.Message, Location, key, error);
-        }
-    }
+    protected override void Dispose(bool disposing) => _bytes.Dispose();
 }

@@ -10,7 +10,7 @@ public sealed partial class CausalLM
     private const string EmbeddingKey = "model.embeddings.weight";
     private const string HeadKey = "lm_head.weight";
 
-    /// <summary>Loads a model folder (config.json, model.safetensors or shards), in evaluation mode.</summary>
+    /// <summary>Loads a model folder (config.json; model.safetensors, pytorch_model.bin, or shards of either), in evaluation mode.</summary>
     /// <param name="folder">The folder.</param>
     /// <param name="device">Where to load it.</param>
     /// <param name="dtype">Float type of weights and activations; null for that of the file.</param>
