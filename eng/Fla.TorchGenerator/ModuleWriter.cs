@@ -11,6 +11,9 @@ internal static class ModuleWriter
 {
     private static readonly NullabilityInfoContext Nullability = new();
 
+    /// <summary>Layers that TorchSharp has itself, under the same names.</summary>
+    private static readonly Type[] TorchSharps = [typeof(Embedding), typeof(Linear)];
+
     /// <summary>Appends the namespace.</summary>
     public static void Write(StringBuilder text)
     {
@@ -19,7 +22,8 @@ internal static class ModuleWriter
         {
             var arguments = Arguments(type, out var create);
             var adapter = Adapter(type);
-            if (arguments == null || adapter == null) text.Append($"    // {type.Name} has no counterpart: it is made of, or runs on, more than tensors and settings.\n\n");
+            if (TorchSharps.Contains(type)) text.Append($"    // {type.Name} is TorchSharp's own.\n\n");
+            else if (arguments == null || adapter == null) text.Append($"    // {type.Name} has no counterpart: it is made of, or runs on, more than tensors and settings.\n\n");
             else WriteClass(text, type, arguments, create, adapter.Value);
         }
         text.Append("}\n");
@@ -41,7 +45,7 @@ internal static class ModuleWriter
     private static (string Base, string Forward)? Adapter(Type type)
     {
         var name = $"global::{type.FullName}";
-        if (type.IsSubclassOf(typeof(TokenMixer))) return ($"TorchMixer<{name}>", "");
+        if (type.GetMethod("Forward", [typeof(Tensor), typeof(MixerContext)]) != null) return ($"TorchMixer<{name}>", "(module, x, context) => module.Forward(x, context), ");
         foreach (var method in type.GetMethods().Where(m => m.Name == "Forward").OrderBy(m => m.GetParameters().Length))
         {
             var isTuple = method.ReturnType.Name.StartsWith("ValueTuple", StringComparison.Ordinal) && method.ReturnType.GenericTypeArguments[0] == typeof(Tensor)
@@ -64,7 +68,8 @@ internal static class ModuleWriter
             var parameters = constructor.GetParameters();
             if (parameters.Length < 1 || parameters[0].ParameterType != typeof(ComputeDevice)) continue;
             var hasType = parameters.Any(p => p.ParameterType == typeof(DType));
-            var settings = parameters[1..].Where(p => p.ParameterType != typeof(DType)).ToList();
+            // How fresh values are drawn is the default's business.
+            var settings = parameters[1..].Where(p => p.ParameterType != typeof(DType) && p.ParameterType != typeof(WeightRule)).ToList();
             var head = $"new global::{type.FullName}(device";
             var tail = hasType ? $", {parameters.First(p => p.ParameterType == typeof(DType)).Name}: type)" : ")";
             if (settings is [{ ParameterType: { IsClass: true, Namespace: "Fla.Layers" } options }])

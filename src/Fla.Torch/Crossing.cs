@@ -18,7 +18,7 @@ internal static unsafe class Crossing
         ScalarType.BFloat16 => DType.BFloat16,
         ScalarType.Int32 => DType.Int32,
         ScalarType.Int64 => DType.Int64,
-        ScalarType.Float64 => throw new DTypeException("the device computes in fp32, not in fp64: convert the tensor with .to(float32)"),
+        ScalarType.Float64 => throw new DTypeException("the device computes in fp32, and a float64 result would be one in its type alone: convert with .to(float32)"),
         _ => throw new DTypeException($"the device has no {type}: float32, float16, bfloat16, int32 and int64 can cross"),
     };
 
@@ -45,32 +45,54 @@ internal static unsafe class Crossing
         return Array.ConvertAll(wide.data<long>().ToArray(), value => value is >= 0 and <= int.MaxValue ? (int)value : throw new ShapeException($"cu_seqlens holds {value}"));
     }
 
+    /// <summary>A tensor's values on a device; strides are flattened on the way.</summary>
+    /// <exception cref="DTypeException">The device has no such type.</exception>
+    /// <exception cref="DeviceException">The tensor is not in the CPU's memory.</exception>
+    public static DeviceTensor Upload(ComputeDevice device, Tensor source)
+    {
+        var tensor = DeviceTensor.Empty(device, TypeOf(source.dtype), Array.ConvertAll(source.shape, size => checked((int)size)));
+        Upload(source, tensor);
+        return tensor;
+    }
+
+    /// <summary>Overwrites a device tensor with a tensor's values.</summary>
+    public static void Upload(Tensor source, DeviceTensor target)
+    {
+        if (source.device_type != DeviceType.CPU) throw new DeviceException($"a tensor on {source.device} was given: Vulkan and TorchSharp share the CPU's memory only, move it with .cpu()");
+        if (target.Count == 0) return;
+        using var grad = torch.no_grad();
+        if (source.is_contiguous())
+        {
+            target.WriteBytes(source.bytes);
+            return;
+        }
+        using var dense = Empty(target, isKept: false).Tensor;
+        using var filled = dense.copy_(source);
+        target.WriteBytes(filled.bytes);
+    }
+
     /// <summary>The values of device tensors of one device, as new tensors; waits once.</summary>
-    public static Tensor[] Download(IReadOnlyList<DeviceTensor> sources)
+    /// <param name="sources">Whose.</param>
+    /// <param name="isKept">Whether they stay for long, as parameters do: then in memory of their own and not in the pool's.</param>
+    public static Tensor[] Download(IReadOnlyList<DeviceTensor> sources, bool isKept = false)
     {
         using var grad = torch.no_grad();
         var results = new Tensor[sources.Count];
-        var targets = new nint[sources.Count];
-        for (var i = 0; i < results.Length; i++)
-        {
-            var shape = Array.ConvertAll(sources[i].Shape.ToArray(), size => (long)size);
-            results[i] = torch.empty(shape, dtype: TypeOf(sources[i].DType));
-            targets[i] = Address(results[i]);
-        }
-        Download(sources, targets);
+        var targets = new (nint Address, HostImport? Import)[sources.Count];
+        for (var i = 0; i < results.Length; i++) (results[i], targets[i]) = Empty(sources[i], isKept);
+        DeviceTensor.ReadBytes(sources, targets);
         return results;
     }
 
-    /// <summary>Overwrites a dense tensor with a device tensor's values.</summary>
-    public static void Download(IReadOnlyList<DeviceTensor> sources, IReadOnlyList<Tensor> targets) => Download(sources, [.. targets.Select(Address)]);
-
-    private static void Download(IReadOnlyList<DeviceTensor> sources, nint[] targets) => DeviceTensor.ReadBytes(sources, targets);
-
-    private static nint Address(Tensor tensor)
+    /// <summary>A tensor of a device tensor's type and shape, and where its memory is.</summary>
+    private static (Tensor Tensor, (nint Address, HostImport? Import) Memory) Empty(DeviceTensor like, bool isKept)
     {
-        if (tensor.numel() == 0) return 0;
-        fixed (byte* p = tensor.bytes) return (nint)p;
+        var shape = Array.ConvertAll(like.Shape.ToArray(), size => (long)size);
+        if (!isKept && like.ByteCount >= HostPool.Least && like.Device.HostPool.Take(like.ByteCount) is { } range)
+        {
+            return (LentTensors.Make(range, shape, TypeOf(like.DType)), (range.Address, range.Import));
+        }
+        var result = torch.empty(shape, dtype: TypeOf(like.DType));
+        fixed (byte* p = result.numel() == 0 ? [] : result.bytes) return (result, ((nint)p, null));
     }
-
-    private static int[] Shape(Tensor tensor) => Array.ConvertAll(tensor.shape, size => checked((int)size));
 }

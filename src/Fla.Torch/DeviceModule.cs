@@ -40,7 +40,7 @@ internal sealed class DeviceModule<TModule> : ParameterSet, IDisposable
         // Parameters made in inference mode could never be trained.
         using var inference = torch.inference_mode(false);
         var named = Module.NamedParameters().ToList();
-        var values = Crossing.Download([.. named.Select(p => p.Value)]);
+        var values = Crossing.Download([.. named.Select(p => p.Value)], isKept: true);
         var slots = new List<Slot>();
         for (var i = 0; i < named.Count; i++)
         {

@@ -30,6 +30,14 @@ internal static unsafe class LibTorch
         return isInference ? -1 : ((delegate* unmanaged<nint, long>)native.Version)(tensor.Handle);
     }
 
+    /// <summary>A tensor over memory of the caller's, which is given back through a function when the last tensor over it is freed.</summary>
+    /// <returns>Its handle.</returns>
+    public static nint FromMemory(nint address, delegate* unmanaged[Cdecl]<nint, void> giveBack, long* sizes, int axes, torch.ScalarType type)
+    {
+        var make = (delegate* unmanaged[Cdecl]<nint, delegate* unmanaged[Cdecl]<nint, void>, long*, int, sbyte, sbyte, int, int, byte, nint>)Native.Value.FromMemory;
+        return make(address, giveBack, sizes, axes, (sbyte)type, (sbyte)type, (int)DeviceType.CPU, -1, 0);
+    }
+
     /// <summary>A type's name, once libtorch is there to take it.</summary>
     public static string Name(Type type)
     {
@@ -64,10 +72,11 @@ internal static unsafe class LibTorch
     {
         string? refusal = null;
         var torchCpu = TryLoad(libTorch);
-        if (TryLoad(libTorchSharp) == 0) throw new LibTorchException(Advice(refusal!));
+        var torchSharp = TryLoad(libTorchSharp);
+        if (torchSharp == 0) throw new LibTorchException(Advice(refusal!));
         torch.InitializeDeviceType(DeviceType.CPU);
         return new(Export("_ZNK2at10TensorBase8_versionEv", "?_version@TensorBase@at@@QEBA_JXZ"),
-            Export("_ZN2at6native12is_inferenceERKNS_6TensorE", "?is_inference@native@at@@YA_NAEBVTensor@2@@Z"));
+            Export("_ZN2at6native12is_inferenceERKNS_6TensorE", "?is_inference@native@at@@YA_NAEBVTensor@2@@Z"), NativeLibrary.GetExport(torchSharp, "THSTensor_new"));
 
         nint TryLoad(string name)
         {
@@ -86,6 +95,6 @@ internal static unsafe class LibTorch
             torchCpu != 0 && NativeLibrary.TryGetExport(torchCpu, OperatingSystem.IsWindows() ? microsoft : itanium, out var address) ? address : 0;
     }
 
-    /// <summary>Functions of libtorch, 0 where it does not export them.</summary>
-    internal sealed record Exports(nint Version, nint IsInference);
+    /// <summary>Functions of libtorch, 0 where it does not export them, and of TorchSharp's library.</summary>
+    internal sealed record Exports(nint Version, nint IsInference, nint FromMemory);
 }

@@ -39,14 +39,13 @@ internal abstract class ParameterSet
         {
             var hosts = Slots.Select(slot => (Tensor)slot.Host()).ToArray();
             Prepare(hosts);
-            using var uploads = new Uploads(Device);
             for (var i = 0; i < hosts.Length; i++)
             {
                 var slot = Slots[i];
                 var stamp = Stamp.Of(hosts[i]);
                 if (stamp.Version < 0 || stamp != slot.Stamp)
                 {
-                    uploads.Copy(hosts[i], slot.OnDevice);
+                    Crossing.Upload(hosts[i], slot.OnDevice);
                     slot.Stamp = stamp;
                     Uploads++;
                 }

@@ -24,7 +24,7 @@ internal sealed class TapeFunction : autograd.MultiTensorFunction<TapeFunction>
         ctx.save_for_backward(tensors!);
         ctx.mark_non_differentiable(state.NonDifferentiable);
         ctx.save_data(Call, state.Call);
-        ctx.save_data(Ranks, tensors.Select(t => t?.ndim ?? -1).ToArray());
+        ctx.save_data(Ranks, tensors.Select((t, i) => state.Call.Needs[i] ? t?.ndim : null).ToArray());
         return [.. state.Outputs];
     }
 
@@ -37,13 +37,13 @@ internal sealed class TapeFunction : autograd.MultiTensorFunction<TapeFunction>
         try
         {
             gradients = call.Backward(grad_outputs, ctx.get_saved_variables);
-            if (torch.is_grad_enabled()) gradients = Array.ConvertAll(gradients, OnceDifferentiable);
+            if (torch.is_grad_enabled()) gradients = OnceDifferentiable.Mark(call.Name, gradients);
         }
 #pragma warning disable CA1031 // Whatever it is, it must not reach native code.
         catch (Exception e)
 #pragma warning restore CA1031
         {
-            gradients = Refuse(call, e, (long[])ctx.get_data(Ranks));
+            gradients = Refuse(call.Name, e, (long?[])ctx.get_data(Ranks));
         }
         foreach (var gradient in grad_outputs)
         {
@@ -56,52 +56,12 @@ internal sealed class TapeFunction : autograd.MultiTensorFunction<TapeFunction>
         return results!;
     }
 
-    /// <summary>
-    /// With create_graph PyTorch would take the gradient for a constant and give wrong second derivatives without a word. As the result of an operation
-    /// without a derivative (x = nextafter(x, x)), it makes that backward pass fail.
-    /// </summary>
-    private static Tensor? OnceDifferentiable(Tensor? gradient)
-    {
-        if (gradient is null) return null;
-        using var leaf = gradient.to(ScalarType.Float32, copy: true).requires_grad_(true);
-        using var same = torch.nextafter(leaf, leaf);
-        var type = gradient.dtype;
-        gradient.Dispose();
-        return same.to(type);
-    }
-
     /// <summary>Gradients that PyTorch refuses (of too few axes, or on another device), which makes the backward pass fail; why it did is kept and said.</summary>
-    private static Tensor?[] Refuse(TorchCall call, Exception e, long[] ranks)
+    internal static Tensor?[] Refuse(string name, Exception e, long?[] ranks)
     {
         TorchBackward.LastError = e;
-        Console.Error.WriteLine($"fla: the backward pass of {call.Name} failed: {e.Message.Split('\n')[0]}");
-        var refused = new Tensor?[ranks.Length];
-        for (var i = 0; i < refused.Length; i++)
-        {
-            if (call.Needs[i]) refused[i] = torch.empty(Array.Empty<long>(), device: ranks[i] > 0 ? torch.CPU : torch.META);
-        }
-        return refused;
-    }
-}
-
-/// <summary>Errors of backward passes, which PyTorch's engine cannot carry.</summary>
-/// <remarks>
-/// <para>"The derivative for 'nextafter' is not implemented": a second derivative of this library's operators was asked for. There is none.</para>
-/// <para>TorchSharp 0.107 ends the process when anything fails below torch.autograd.grad; below backward() it throws.</para>
-/// </remarks>
-public static class TorchBackward
-{
-    [ThreadStatic]
-    private static Exception? _lastError;
-
-    /// <summary>
-    /// What made the last failed backward pass of this thread fail. TorchSharp reports such a failure as an "invalid gradient" of a CSharpNode; this is the
-    /// cause. null when none failed.
-    /// </summary>
-    public static Exception? LastError
-    {
-        get => _lastError;
-        internal set => _lastError = value;
+        Console.Error.WriteLine($"fla: the backward pass of {name} failed: {e.Message.Split('\n')[0]}");
+        return Array.ConvertAll(ranks, rank => rank is null ? null : torch.empty(Array.Empty<long>(), device: rank > 0 ? torch.CPU : torch.META));
     }
 }
 

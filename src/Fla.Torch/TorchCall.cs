@@ -68,9 +68,12 @@ internal sealed class TorchCall
         var (outputs, isMade) = call.ForwardOrCollect(inputs);
         if (call.HasTape)
         {
+            // PyTorch takes a leaf's gradient as it is when nobody else refers to it, and else copies it. TorchSharp refers to what backward gave; behind a view of
+            // the leaf, what arrives is another tensor over the same memory.
+            var views = inputs.Concat(hosts).Select((t, i) => needs[i] && t!.is_leaf ? t.view(t.shape) : null).ToArray();
             var given = outputs;
-            outputs = [.. TapeFunction.apply([.. inputs.Concat<object?>(hosts).Append(new TapeState(call, given))!])];
-            foreach (var tensor in given) tensor.Dispose();
+            outputs = [.. TapeFunction.apply([.. inputs.Concat(hosts).Select((t, i) => views[i] ?? t).Append<object?>(new TapeState(call, given))!])];
+            foreach (var tensor in given.Concat(views)) tensor?.Dispose();
         }
         else call.Release();
         var next = 0;
@@ -98,11 +101,10 @@ internal sealed class TorchCall
             }
         }
         using var scope = new TensorScope();
-        using var uploads = new Uploads(_device);
         try
         {
             var flowing = Enumerable.Range(0, _edges.Length).Where(i => gradients[_edgeOutputs[i]] is { IsInvalid: false }).ToArray();
-            var given = flowing.Select(i => uploads.Copy(gradients[_edgeOutputs[i]]!)).ToArray();
+            var given = flowing.Select(i => Crossing.Upload(_device, gradients[_edgeOutputs[i]]!)).ToArray();
             var wanted = Enumerable.Range(0, _leaves.Length).Where(i => _leaves[i] != null).ToArray();
             var results = new Tensor?[Needs.Length];
             if (flowing.Length == 0) return results;
@@ -146,8 +148,7 @@ internal sealed class TorchCall
         _isEmpty = isEmpty && Needs.Length > 0;
         var isRecorded = Needs.Length > 0 && !isEmpty;
         using var mode = isRecorded ? Autograd.EnableGrad() : Autograd.NoGrad();
-        using var uploads = new Uploads(_device);
-        var crossed = inputs.Select(t => t is null ? null : IsEmptyBatch(t) ? OneOf(t) : uploads.Copy(t)).ToArray();
+        var crossed = inputs.Select(t => t is null ? null : IsEmptyBatch(t) ? OneOf(t) : Crossing.Upload(_device, t)).ToArray();
         if (isRecorded)
         {
             for (var i = 0; i < crossed.Length; i++)

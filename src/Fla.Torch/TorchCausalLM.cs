@@ -38,7 +38,7 @@ public sealed class TorchCausalLM : nn.Module<Tensor, Tensor>
     /// <summary>Whether blocks are recomputed in the backward pass instead of kept; only in training mode.</summary>
     public bool gradient_checkpointing { get; set; }
 
-    /// <summary>Loads a model folder of fla or of this library (config.json, model.safetensors or shards).</summary>
+    /// <summary>Loads a model folder of fla or of this library (config.json; model.safetensors, pytorch_model.bin, or shards of either).</summary>
     /// <param name="folder">The folder.</param>
     /// <param name="dtype">Float type of weights and activations; null for that of the file.</param>
     /// <exception cref="Fla.Models.Checkpoints.CheckpointException">A malformed file; keys that are missing, too many, or of another shape than the configuration's.</exception>

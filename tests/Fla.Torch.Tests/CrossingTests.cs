@@ -54,6 +54,78 @@ public sealed class CrossingTests(TestDevice device) : TorchTests(device)
     }
 
     [Test]
+    public void ResultsLieInMemoryThatIsUsedAgain()
+    {
+        var x = torch.randn(600, 512);
+        var expected = x / x.norm(-1, keepdim: true);
+        var first = l2_norm(x);
+        var second = l2_norm(x);
+        var address = Address(first);
+        Assert.That(Address(second), Is.Not.EqualTo(address));
+        // A view holds the memory too.
+        var view = first.narrow(0, 7, 3);
+        first.Dispose();
+        Assert.That(Address(l2_norm(x)), Is.Not.EqualTo(address));
+        AssertClose(view, expected.narrow(0, 7, 3), 1e-5, "view");
+        view.Dispose();
+        var again = l2_norm(x);
+        Assert.That(Address(again), Is.EqualTo(address));
+        AssertClose(again, expected, 1e-5, "again");
+        AssertClose(second, expected, 1e-5, "the one that was held");
+        AssertClose(again.mul_(2), expected * 2, 1e-5, "written to");
+
+        static unsafe nint Address(Tensor t)
+        {
+            fixed (byte* p = t.bytes) return (nint)p;
+        }
+    }
+
+    [Test]
+    public void AStridedInputIsFlattenedInMemoryOfThePool()
+    {
+        var lent = LentTensors.Count;
+        var x = torch.randn(512, 600).t();
+        using (var y = l2_norm(x)) AssertClose(y, x / x.norm(-1, keepdim: true), 1e-5, "l2_norm");
+        Assert.That(LentTensors.Count, Is.EqualTo(lent));
+    }
+
+    [Test]
+    public void GradientsOfLeavesAreTakenOverAndNotCopied()
+    {
+        var lent = LentTensors.Count;
+        var x = Leaf(600, 512);
+        var xd = Double(x);
+        using (torch.NewDisposeScope())
+        {
+            l2_norm(x).sum().backward();
+            (xd / xd.norm(-1, keepdim: true)).sum().backward();
+        }
+        Leftovers.Dispose();
+        AssertClose(x.grad, xd.grad, 1e-4, "gradient");
+        Assert.That(LentTensors.Count, Is.EqualTo(lent + 1), "the gradient lies where the device left it");
+        using (torch.NewDisposeScope()) l2_norm(x).sum().backward();
+        Leftovers.Dispose();
+        AssertClose(x.grad, xd.grad! * 2, 1e-4, "accumulated");
+        Assert.That(LentTensors.Count, Is.EqualTo(lent + 1));
+        x.grad!.Dispose();
+        x.grad = null;
+    }
+
+    [Test]
+    public void AResultOutlivesTheDevice()
+    {
+        var x = torch.randn(600, 512);
+        Tensor y;
+        using (var device = ComputeDevice.Create(Device.Options))
+        {
+            using var chosen = TorchDevice.Use(device);
+            y = l2_norm(x);
+        }
+        AssertClose(y, x / x.norm(-1, keepdim: true), 1e-5, "y");
+        y.Dispose();
+    }
+
+    [Test]
     public void OtherTypesAreATypedError()
     {
         var x = torch.randn(Shape);
@@ -126,13 +198,33 @@ public sealed class CrossingTests(TestDevice device) : TorchTests(device)
         AssertClose(q.grad, once * 2, 1e-6, "twice the gradient");
     }
 
-    [Test]
-    public void ASecondDerivativeIsAnErrorAndNotAConstant()
+    [TestCase(ScalarType.Float32)]
+    [TestCase(ScalarType.BFloat16)]
+    public void ASecondDerivativeIsATypedErrorAndNotAConstant(ScalarType type)
     {
-        var (q, k, v) = (Leaf(Shape), Leaf(Shape), Leaf(Shape));
+        var inputs = Enumerable.Range(0, 3).Select(_ => Leaf(Shape).detach().to(type).requires_grad_(true)).ToArray();
+        var (q, k, v) = (inputs[0], inputs[1], inputs[2]);
+        var once = torch.autograd.grad([chunk_retention(q, k, v).o.square().sum()], [q])[0];
         var dq = torch.autograd.grad([chunk_retention(q, k, v).o.square().sum()], [q], create_graph: true)[0];
-        Assert.That(dq.requires_grad);
-        Assert.That(() => (dq.square().sum() + q.sum()).backward(), Throws.Exception.With.Message.Contains("derivative for 'nextafter' is not implemented"));
+        // The gradient itself is one like any other, and may be used as a value.
+        Assert.That((dq.requires_grad, dq.dtype), Is.EqualTo((true, type)));
+        AssertClose(dq, once, 1e-6, "gradient");
+        (dq.detach().sum() * q.sum()).backward();
+        q.grad = null;
+
+        var said = Said(() => Assert.That(() => (dq.square().sum() + q.sum()).backward(), Throws.Exception.With.Message.Contains("invalid gradient")));
+        Assert.That(TorchBackward.LastError, Is.TypeOf<SecondDerivativeException>().With.Message.Contains("chunk_retention has no second derivative"));
+        Assert.That(said, Does.StartWith("fla: the backward pass of chunk_retention failed: ").And.Contain("create_graph"));
+    }
+
+    [Test]
+    public void APenaltyOnTheGradientOfALayerIsATypedErrorToo()
+    {
+        using var layer = new Torch.Modules.GatedMlp(16, 24);
+        var x = Leaf(1, 3, 16);
+        var dx = torch.autograd.grad([layer.call(x).sum()], [x], create_graph: true)[0];
+        Said(() => Assert.That(() => dx.square().sum().backward(), Throws.Exception));
+        Assert.That(TorchBackward.LastError, Is.TypeOf<SecondDerivativeException>().With.Message.Contains("GatedMlp"));
     }
 
     [Test]
@@ -144,19 +236,9 @@ public sealed class CrossingTests(TestDevice device) : TorchTests(device)
         loss.backward(retain_graph: true);
         // The second pass needs q again, which is not what it was.
         q2.add_(1);
-        var errors = Console.Error;
-        using var said = new StringWriter();
-        Console.SetError(said);
-        try
-        {
-            Assert.That(() => loss.backward(), Throws.Exception.With.Message.Contains("invalid gradient"));
-        }
-        finally
-        {
-            Console.SetError(errors);
-        }
+        var said = Said(() => Assert.That(() => loss.backward(), Throws.Exception.With.Message.Contains("invalid gradient")));
         Assert.That(TorchBackward.LastError!.Message, Does.Contain("inplace"));
-        Assert.That(said.ToString(), Does.StartWith("fla: the backward pass of chunk_retention failed: ").And.Contain("inplace"));
+        Assert.That(said, Does.StartWith("fla: the backward pass of chunk_retention failed: ").And.Contain("inplace"));
     }
 
     [Test]
@@ -178,16 +260,19 @@ public sealed class CrossingTests(TestDevice device) : TorchTests(device)
         static Tensor Gradient(Tensor[] t) => torch.autograd.grad([chunk_retention(t[0], t[1], t[2]).o.square().sum()], [t[0]])[0];
     }
 
-    [Test]
-    public void AScopeTakesAllTensorsOfACall()
+    [TestCase(9)]
+    [TestCase(600)]
+    public void AScopeTakesAllTensorsOfACall(int length)
     {
-        var (q, k, v) = (Leaf(Shape), Leaf(Shape), Leaf(Shape));
+        var (q, k, v) = (Leaf(2, length, 8, 64), Leaf(2, length, 8, 64), Leaf(2, length, 8, 64));
+        var lent = LentTensors.Count;
         Step();
         Leftovers.Dispose();
         var before = DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount;
         for (var i = 0; i < 3; i++) Step();
         Leftovers.Dispose();
         Assert.That(DisposeScopeManager.Statistics.TensorStatistics.ThreadTotalLiveCount, Is.EqualTo(before));
+        Assert.That(LentTensors.Count, Is.EqualTo(lent));
 
         void Step()
         {
@@ -211,5 +296,22 @@ public sealed class CrossingTests(TestDevice device) : TorchTests(device)
         Assert.That(Device.Memory.Allocations, Is.GreaterThan(before));
         loss.backward();
         Assert.That(Device.Memory.Allocations, Is.EqualTo(before));
+    }
+
+    /// <summary>What is written to the error stream meanwhile.</summary>
+    private static string Said(Action action)
+    {
+        var errors = Console.Error;
+        using var said = new StringWriter();
+        Console.SetError(said);
+        try
+        {
+            action();
+        }
+        finally
+        {
+            Console.SetError(errors);
+        }
+        return said.ToString();
     }
 }

@@ -74,5 +74,9 @@ public abstract class TorchTests(TestDevice device) : DeviceTests(device)
         }
     }
 
-    private static float[] Values(Tensor tensor) => tensor.detach().to(ScalarType.Float32).contiguous().data<float>().ToArray();
+    private static float[] Values(Tensor tensor)
+    {
+        using var scope = torch.NewDisposeScope();
+        return tensor.detach().to(ScalarType.Float32).contiguous().data<float>().ToArray();
+    }
 }

@@ -3,22 +3,26 @@ using Silk.NET.Vulkan;
 namespace Fla.Vulkan;
 
 /// <summary>Bytes of a block on their way to host memory.</summary>
-internal readonly record struct Readback(MemoryBlock Block, ulong Offset, nint Target, long Size);
+internal readonly record struct Readback(MemoryBlock Block, ulong Offset, nint Target, long Size)
+{
+    /// <summary>The target as the device sees it, from its first byte; null when it is only the host's.</summary>
+    public HostImport? Import { get; init; }
+}
 
-/// <summary>The crossing between host and device: mapped memory where there is, the caller's own pages where they are worth an import, else staging.</summary>
+/// <summary>
+/// The crossing between host and device: mapped memory where there is, pinned memory of <see cref="HostPool"/> for results, else staging. The caller's own pages are
+/// never imported for one copy: pinning them takes longer than copying them (bench/NOTES.md).
+/// </summary>
 public sealed unsafe partial class ComputeStream
 {
     /// <summary>Results staged in one batch: while the host empties a batch, the device fills the next.</summary>
     private const long StagedBatch = 3L * StagingRing.ChunkSize;
 
-    private readonly Queue<(HostImport Import, ulong Value)> _imports = new();
-
     /// <summary>Copies host bytes to a storage, in stream order.</summary>
     /// <param name="bytes">What to copy.</param>
     /// <param name="target">Where to.</param>
     /// <param name="targetOffset">First byte there.</param>
-    /// <param name="isHeld">Whether the memory stays as it is until the stream is next synchronised; else a copy from its own pages is waited for.</param>
-    internal void Upload(ReadOnlySpan<byte> bytes, Storage target, ulong targetOffset, bool isHeld = false)
+    internal void Upload(ReadOnlySpan<byte> bytes, Storage target, ulong targetOffset)
     {
         lock (_device.Gate)
         {
@@ -26,41 +30,24 @@ public sealed unsafe partial class ComputeStream
             if (IsRehearsing) return;
             if (target.Block.Mapped != null && IsIdle())
             {
-                bytes.CopyTo(new(target.Block.Mapped + target.Offset + target.Lead + targetOffset, bytes.Length));
+                fixed (byte* from = bytes) HostCopy.Run((nint)from, (nint)(target.Block.Mapped + target.Offset + target.Lead + targetOffset), bytes.Length);
                 return;
             }
-            if (bytes.Length >= HostImport.Threshold && _device.Features.ExternalMemoryHost && TryUploadInPlace(bytes, target, targetOffset, isHeld)) return;
+            var isLong = bytes.Length > StagingRing.ChunkSize;
             while (bytes.Length > 0)
             {
                 BeginRecording();
                 var (block, offset, mapped) = _staging.Take(Math.Min(bytes.Length, StagingRing.ChunkSize), _submitted + 1, Poll());
-                bytes[..mapped.Length].CopyTo(mapped);
+                fixed (byte* from = bytes) HostCopy.Run((nint)from, (nint)(block.Mapped + offset), mapped.Length);
                 Touch(target, Access.Write);
                 FlushHazards();
                 var region = new BufferCopy(offset, target.Offset + target.Lead + targetOffset, (ulong)mapped.Length);
                 _api.CmdCopyBuffer(_current, block.Buffer, target.Block.Buffer, 1, &region);
                 targetOffset += (ulong)mapped.Length;
                 bytes = bytes[mapped.Length..];
-                if (_staging.IsFull) Flush();
+                // Of a long one the device takes each piece while the host copies the next.
+                if (isLong || _staging.IsFull) Flush();
             }
-        }
-    }
-
-    /// <summary>Copies from the caller's own memory, and begins at once.</summary>
-    private bool TryUploadInPlace(ReadOnlySpan<byte> bytes, Storage target, ulong targetOffset, bool isHeld)
-    {
-        fixed (byte* start = bytes)
-        {
-            if (HostImport.TryCreate(_device, start, (ulong)bytes.Length) is not { } import) return false;
-            BeginRecording();
-            Touch(target, Access.Write);
-            FlushHazards();
-            var region = new BufferCopy(import.Offset, target.Offset + target.Lead + targetOffset, (ulong)bytes.Length);
-            _api.CmdCopyBuffer(_current, import.Buffer, target.Block.Buffer, 1, &region);
-            _imports.Enqueue((import, _submitted + 1));
-            if (isHeld) Flush();
-            else Synchronize();
-            return true;
         }
     }
 
@@ -85,7 +72,12 @@ public sealed unsafe partial class ComputeStream
             foreach (var read in reads)
             {
                 if (read.Block.Mapped != null) staged.Open.Add(((nint)(read.Block.Mapped + read.Offset), read));
-                else if (!TryReadInPlace(read)) Stage(read, staged);
+                else if (read.Import is { } pinned)
+                {
+                    BeginRecording();
+                    RecordRead(read, pinned.Buffer, 0);
+                }
+                else Stage(read, staged);
             }
             Submit(staged);
             while (staged.Flying.Count > 0) Empty(staged);
@@ -107,17 +99,6 @@ public sealed unsafe partial class ComputeStream
             Submit(staged);
             if (staged.Flying.Count > 1) Empty(staged);
         }
-    }
-
-    /// <summary>Lets the device write a large result into the caller's own memory.</summary>
-    private bool TryReadInPlace(Readback read)
-    {
-        if (read.Size < HostImport.Threshold || !_device.Features.ExternalMemoryHost) return false;
-        if (HostImport.TryCreate(_device, (byte*)read.Target, (ulong)read.Size) is not { } import) return false;
-        BeginRecording();
-        RecordRead(read, import.Buffer, import.Offset);
-        _imports.Enqueue((import, _submitted + 1));
-        return true;
     }
 
     private void RecordRead(Readback read, Silk.NET.Vulkan.Buffer target, ulong offset)
@@ -142,13 +123,7 @@ public sealed unsafe partial class ComputeStream
     {
         var (value, reads) = staged.Flying.Dequeue();
         Wait(value);
-        foreach (var (from, to) in reads) System.Buffer.MemoryCopy((void*)from, (void*)to.Target, to.Size, to.Size);
-    }
-
-    /// <summary>Gives up the imports whose copies are done.</summary>
-    private void ReleaseImports()
-    {
-        while (_imports.TryPeek(out var first) && first.Value <= _completed) _imports.Dequeue().Import.Dispose();
+        foreach (var (from, to) in reads) HostCopy.Run(from, to.Target, to.Size);
     }
 
     /// <summary>Whether nothing is recorded or running, so that the host may write where the device could have been reading.</summary>

@@ -275,6 +275,5 @@ public sealed unsafe partial class ComputeStream : IDisposable
             _device.Check(_api.ResetCommandBuffer(first.Commands, 0), "vkResetCommandBuffer");
             _idle.Push(first.Commands);
         }
-        ReleaseImports();
     }
 }

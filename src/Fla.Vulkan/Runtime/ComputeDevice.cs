@@ -44,11 +44,14 @@ public sealed unsafe partial class ComputeDevice : IDisposable
         if (instance.HasDebugUtils) _setName = (delegate* unmanaged<Device, DebugUtilsObjectNameInfoEXT*, Result>)DeviceProc("vkSetDebugUtilsObjectNameEXT");
         (_memoryType, var isMapped) = ChooseMemory(MemoryPropertyFlags.DeviceLocalBit);
         IsMemoryMapped = isMapped && !options.Disable.Contains("mapped_memory");
-        (_hostMemoryType, _) = ChooseMemory(MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit);
+        // Cached where there is such: the host reads the other slowly.
+        const MemoryPropertyFlags Host = MemoryPropertyFlags.HostVisibleBit | MemoryPropertyFlags.HostCoherentBit;
+        _hostMemoryType = ChooseMemory(Host | MemoryPropertyFlags.HostCachedBit).Type ?? ChooseMemory(Host).Type;
         Memory = new(() => _pools);
         Pool = NewPool("tensors");
         Pipelines = new(this);
         Stream = new(this);
+        HostPool = new(this);
         lock (Open) Open.Add(new(this));
     }
 
@@ -144,6 +147,9 @@ public sealed unsafe partial class ComputeDevice : IDisposable
 
     internal MemoryPool Pool { get; }
 
+    /// <summary>Host memory for results that callers keep.</summary>
+    internal HostPool HostPool { get; }
+
     internal uint MemoryType => _memoryType ?? throw NoMemory();
 
     internal bool IsMemoryMapped { get; }
@@ -197,6 +203,7 @@ public sealed unsafe partial class ComputeDevice : IDisposable
             if (IsDisposed) return;
             Stream.Dispose();
             Pipelines.Dispose();
+            HostPool.Close();
             foreach (var pool in _pools.ToList()) pool.Destroy();
             IsDisposed = true;
             Api.DestroyDevice(Handle, null);

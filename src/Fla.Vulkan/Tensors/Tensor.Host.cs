@@ -84,14 +84,11 @@ public sealed partial class Tensor
 
     /// <summary>Overwrites all elements with raw bytes, in stream order.</summary>
     /// <exception cref="ShapeException">The number of bytes is not that of the elements.</exception>
-    public void WriteBytes(ReadOnlySpan<byte> bytes) => WriteBytes(bytes, isHeld: false);
-
-    /// <summary>As the public form; with <paramref name="isHeld"/> the bytes stay as and where they are until the device is next synchronised.</summary>
-    internal void WriteBytes(ReadOnlySpan<byte> bytes, bool isHeld)
+    public void WriteBytes(ReadOnlySpan<byte> bytes)
     {
         if (bytes.Length != ByteCount) throw new ShapeException($"{bytes.Length} bytes were given for a tensor {Describe()} of {ByteCount}");
         Storage.Version++;
-        Device.Stream.Upload(bytes, Storage, _offset, isHeld);
+        Device.Stream.Upload(bytes, Storage, _offset);
     }
 
     /// <summary>Reads the raw elements, after all work recorded so far.</summary>
@@ -112,14 +109,14 @@ public sealed partial class Tensor
 
     /// <summary>Reads the raw elements of several tensors of one device, with one wait for all.</summary>
     /// <param name="tensors">What to read.</param>
-    /// <param name="targets">Host memory for each, of its <see cref="ByteCount"/>.</param>
-    internal static void ReadBytes(IReadOnlyList<Tensor> tensors, IReadOnlyList<nint> targets)
+    /// <param name="targets">Host memory for each, of its <see cref="ByteCount"/>, and the same as the device sees it if it does.</param>
+    internal static void ReadBytes(IReadOnlyList<Tensor> tensors, IReadOnlyList<(nint Address, HostImport? Import)> targets)
     {
         var reads = new List<Readback>();
         for (var i = 0; i < tensors.Count; i++)
         {
             var storage = tensors[i].Storage;
-            if (tensors[i].Count > 0) reads.Add(new(storage.Block, storage.Offset + storage.Lead + tensors[i]._offset, targets[i], tensors[i].ByteCount));
+            if (tensors[i].Count > 0) reads.Add(new(storage.Block, storage.Offset + storage.Lead + tensors[i]._offset, targets[i].Address, tensors[i].ByteCount) { Import = targets[i].Import });
         }
         if (reads.Count > 0) tensors[0].Device.Stream.ReadBytes(CollectionsMarshal.AsSpan(reads));
     }

@@ -56,6 +56,12 @@ public sealed class TorchCausalLMTests(TestDevice device) : TorchTests(device)
         using var third = new TorchCausalLM(Small);
         third.load_safetensors(folder.File("weights.safetensors"));
         AssertClose(third.forward(ids), model.forward(ids), 1e-6, "load_safetensors");
+
+        // A folder whose weights are of torch.save, as older models have them.
+        File.Delete(folder.File("model.safetensors"));
+        model.save_pickle(folder.File("pytorch_model.bin"));
+        using var fourth = TorchCausalLM.from_pretrained(folder.Location);
+        AssertClose(fourth.forward(ids), model.forward(ids), 1e-6, "pytorch_model.bin");
         using var onDevice = CausalLM.FromPretrained(folder.Location, Device);
         using var tokens = onDevice.Tokens(Array.ConvertAll(Ids, id => (int)id), 2);
         using var output = onDevice.Forward(tokens);

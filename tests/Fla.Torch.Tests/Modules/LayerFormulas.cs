@@ -96,11 +96,19 @@ public sealed class LayerFormulas(Dictionary<string, Tensor> p, int heads, doubl
         Tensor LowRank(Tensor t, string name, Func<Tensor, Tensor> activation) => Map(activation(Map(t, $"{name}.lora.0")), $"{name}.lora.2");
     }
 
+    public Tensor Rwkv7FeedForward(Tensor x)
+    {
+        var before = torch.cat([torch.zeros_like(x.narrow(1, 0, 1)), x.narrow(1, 0, x.shape[1] - 1)], 1);
+        return Map(Map(x + (before - x) * p["x_k"], "key").relu().square(), "value");
+    }
+
     public Tensor GatedMlp(Tensor x) => Map(nn.functional.silu(Map(x, "gate_proj")) * Map(x, "up_proj"), "down_proj");
 
     public Tensor RmsNorm(Tensor x) => Formulas.Rms(x, 1e-6) * p["weight"];
 
     public Tensor LayerNorm(Tensor x) => Formulas.Layer(x) * p["weight"] + p["bias"];
+
+    public Tensor GroupNorm(Tensor x) => Formulas.Layer(Split(x)).reshape(x.shape) * p["weight"] + p["bias"];
 
     public Tensor HadamardFeatureMap(Tensor x) => Map(x, "layer1") * Map(x, "layer2");
 

@@ -105,12 +105,70 @@ public sealed class ModuleTests(TestDevice device) : TorchTests(device)
     [Test]
     public void TrainAndEvalReachTheDevice()
     {
-        using var layer = Create();
+        using var layer = new Watched();
         using var outer = nn.Sequential(layer);
         outer.train();
-        Assert.That(layer.training);
+        Assert.That((layer.training, layer.IsTrainingOnDevice), Is.EqualTo((true, true)));
+        layer.to(ScalarType.Float16);
+        _ = layer.call(torch.randn(1, 2, Width).to(ScalarType.Float16));
+        Assert.That(layer.IsTrainingOnDevice, "after a conversion");
         outer.eval();
-        Assert.That(layer.training, Is.False);
+        Assert.That((layer.training, layer.IsTrainingOnDevice), Is.EqualTo((false, false)));
+    }
+
+    [Test]
+    public void InputsAndGradientsMayHaveAnyStrides()
+    {
+        using var layer = Create();
+        var wide = Leaf(9, 2, 2 * Width);
+        var x = wide.transpose(0, 1).slice(2, 0, 2 * Width, 2);
+        var dense = x.detach().contiguous().requires_grad_(true);
+        var (y, expected) = (layer.call(x), layer.call(dense));
+        AssertClose(y, expected, 1e-6, "y");
+        // Gradients that come back transposed, and one that is a single number over all.
+        var dy = torch.randn(Width, 9, 2).permute(2, 1, 0);
+        AssertClose(Gradient(y, wide, dy).transpose(0, 1).slice(2, 0, 2 * Width, 2), Gradient(expected, dense, dy.contiguous()), 1e-6, "permuted");
+        var one = torch.ones(1, 1, 1).expand(2, 9, Width);
+        AssertClose(Gradient(y, wide, one).transpose(0, 1).slice(2, 0, 2 * Width, 2), Gradient(expected, dense, one.contiguous()), 1e-6, "expanded");
+
+        static Tensor Gradient(Tensor y, Tensor x, Tensor dy) => torch.autograd.grad([y], [x], [dy], retain_graph: true)[0];
+    }
+
+    [Test]
+    public void WeightsGoToPythonAndBack()
+    {
+        using var folder = new TemporaryFolder();
+        using var first = nn.Sequential(("mix", new LinearAttention(hidden_size: Width, num_heads: 2, tie_feature_map_qk: true)), ("norm", nn.BatchNorm1d(5)));
+        using var second = nn.Sequential(("mix", new LinearAttention(hidden_size: Width, num_heads: 2, tie_feature_map_qk: true)), ("norm", nn.BatchNorm1d(5)));
+        var x = torch.randn(2, 5, Width);
+        first.eval();
+        second.eval();
+        _ = second.call(x);
+        first.save_pickle(folder.File("state.pt"));
+        using (var file = Fla.Models.Checkpoints.PytorchFile.Open(folder.File("state.pt"))) Assert.That(file.Tensors.Keys, Is.EquivalentTo(first.state_dict().Keys));
+        second.load_pickle(folder.File("state.pt"));
+        AssertClose(second.call(x), first.call(x), 1e-6, "load_pickle");
+        first.to(ScalarType.BFloat16);
+        first.save_pickle(folder.File("half.pt"));
+        second.load_pickle(folder.File("half.pt"));
+        var rounded = first.state_dict();
+        foreach (var (key, value) in second.state_dict()) AssertClose(value, rounded[key], 1e-7, key);
+
+        using var other = nn.Linear(3, 3);
+        Assert.That(() => other.load_pickle(folder.File("state.pt")), Throws.TypeOf<Fla.Models.Checkpoints.CheckpointException>().With.Message.Contains("not in the module"));
+        Assert.That(() => nn.Linear(3, 3).load_pickle(Golden.Path("pytorch/call.pt")), Throws.TypeOf<Fla.Models.Checkpoints.CheckpointException>().With.Message.Contains("print"));
+    }
+
+    [Test]
+    public void AStateDictOfPythonIsLoaded()
+    {
+        using var module = nn.Sequential(("0", nn.Linear(3, 2)), ("1", nn.BatchNorm1d(2)));
+        module.load_pickle(Golden.Path("pytorch/module.pt"));
+        // make.py fills the i-th parameter with arange / 2 + i.
+        foreach (var (parameter, i) in module.parameters().Select((p, i) => (p, i)))
+        {
+            AssertClose(parameter, torch.arange(parameter.numel(), dtype: ScalarType.Float32).reshape(parameter.shape) / 2 + i, 1e-7, $"parameter {i}");
+        }
     }
 
     [Test]
@@ -200,6 +258,11 @@ public sealed class ModuleTests(TestDevice device) : TorchTests(device)
     private static GatedLinearAttention Create() => new(hidden_size: Width, num_heads: 2);
 
     private static double ErrorOf(Tensor x, Tensor y) => (x - y).norm().item<float>() / y.norm().item<float>();
+
+    private sealed class Watched() : TorchModule<Fla.Layers.GatedMlp>((device, type) => new(device, Width, 40, dtype: type), (module, x) => module.Forward(x))
+    {
+        public bool IsTrainingOnDevice => OnDevice.Module.IsTraining;
+    }
 
     private sealed class Root() : nn.Module("root");
 }

@@ -26,7 +26,7 @@ public sealed class OpTests(TestDevice device) : TorchTests(device)
     [Test]
     public void EveryOperatorHasACase()
     {
-        var without = typeof(fla).GetMethods(BindingFlags.Public | BindingFlags.Static | BindingFlags.DeclaredOnly).Select(m => m.Name).Distinct().Except(All.Select(c => c.Name)).Order().ToList();
-        if (without.Count > 0) Assert.Ignore($"without a case here: {string.Join(", ", without)}");
+        var without = typeof(fla).GetMethods(BindingFlags.Public | BindingFlags.Static | BindingFlags.DeclaredOnly).Select(m => m.Name).Distinct().Except(All.Select(c => c.Name));
+        Assert.That(without, Is.Empty);
     }
 }

@@ -58,39 +58,67 @@ public sealed class TensorTests(TestDevice device) : DeviceTests(device)
     }
 
     [Test]
-    public void HeldMemoryIsReadWhileTheCallerGoesOn()
+    public void TheCallersMemoryIsItsOwnAgainAtOnce()
     {
-        var values = new float[9 << 20];
+        // In several pieces, of which the device takes one while the next is copied; and more than the staging memory holds at once.
+        var values = new float[20 << 20];
         for (var i = 0; i < values.Length; i++) values[i] = i % 1000;
-        var bytes = GC.AllocateArray<byte>(values.Length * 4, pinned: true);
-        System.Buffer.BlockCopy(values, 0, bytes, 0, bytes.Length);
-        var first = Tensor.Empty(Device, DType.Float32, values.Length);
-        var second = Tensor.Empty(Device, DType.Float32, values.Length);
-        first.WriteBytes(bytes, isHeld: true);
-        second.WriteBytes(bytes, isHeld: true);
-        first.Accumulate(second);
-        Device.Synchronize();
-        Array.Clear(bytes);
-        Assert.That(first.ToSingle().Select((value, i) => Math.Abs(value - 2 * values[i])).Max(), Is.Zero);
+        var given = (float[])values.Clone();
+        var x = Tensor.Zeros(Device, DType.Float32, values.Length);
+        x.Write(given);
+        Array.Clear(given);
+        Assert.That(x.ToSingle().AsSpan().SequenceEqual(values));
     }
 
     [Test]
     public unsafe void SeveralTensorsAreReadTogether()
     {
-        // Small ones, two that each fill a batch of staging, and one whose target's pages are imported where the device can.
+        // Small ones, two that each fill a batch of staging, and one that takes two.
         int[] counts = [3, 0, 7 << 20, 7 << 20, 9 << 20, 5];
         var tensors = counts.Select((count, i) => Tensor.Full(Device, DType.Float32, i + 1, count)).ToArray();
         var targets = counts.Select(count => new float[count]).ToArray();
         var pins = targets.Select(t => t.AsMemory().Pin()).ToArray();
         try
         {
-            Tensor.ReadBytes(tensors, [.. pins.Select(pin => (nint)pin.Pointer)]);
+            Tensor.ReadBytes(tensors, [.. pins.Select(pin => ((nint)pin.Pointer, (HostImport?)null))]);
         }
         finally
         {
             foreach (var pin in pins) pin.Dispose();
         }
         for (var i = 0; i < counts.Length; i++) Assert.That(targets[i].AsSpan().IndexOfAnyExcept(i + 1f), Is.EqualTo(-1), $"tensor {i}");
+    }
+
+    [Test]
+    public unsafe void ResultsAreLeftInPooledMemory()
+    {
+        var values = Enumerable.Range(0, 300_000).Select(i => (float)i).ToArray();
+        var tensor = Tensor.From(Device, values, [values.Length]);
+        var range = Device.HostPool.Take(tensor.ByteCount)!;
+        Assert.That(range.Size, Is.InRange(tensor.ByteCount, tensor.ByteCount + (1 << 16)));
+        Assert.That(range.Import, Device.Features.ExternalMemoryHost && !Device.IsMemoryMapped ? Is.Not.Null : Is.Null);
+        Tensor.ReadBytes([tensor], [(range.Address, range.Import)]);
+        Assert.That(new ReadOnlySpan<float>((void*)range.Address, values.Length).SequenceEqual(values));
+        Assert.That(Device.HostPool.Take(range.Size), Is.Not.SameAs(range), "lent once");
+        range.Give();
+        Assert.That(Device.HostPool.Take(range.Size - 5000), Is.SameAs(range), "used again");
+        range.Give();
+        Assert.That(Device.HostPool.Take(range.Size / 3), Is.Not.SameAs(range), "not for what is much smaller");
+    }
+
+    [Test]
+    public unsafe void PooledMemoryOutlivesItsDevice()
+    {
+        HostRange range, waiting;
+        using (var device = ComputeDevice.Create(Device.Options))
+        {
+            range = device.HostPool.Take(HostPool.Least)!;
+            waiting = device.HostPool.Take(HostPool.Least)!;
+            waiting.Give();
+        }
+        Assert.That((range.Import, waiting.Import), Is.EqualTo(((HostImport?)null, (HostImport?)null)));
+        new Span<byte>((void*)range.Address, (int)range.Size).Fill(3);
+        range.Give();
     }
 
     [Test]

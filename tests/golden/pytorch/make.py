@@ -1,3 +1,4 @@
+# Writes the state dicts beside it, with PyTorch 2.11: what torch.save makes of dicts of tensors, and of more than that.
 import torch, os
 from collections import OrderedDict
 out = os.path.dirname(os.path.abspath(__file__))

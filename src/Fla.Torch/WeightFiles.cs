@@ -5,8 +5,8 @@ using Tensor = TorchSharp.torch.Tensor;
 
 namespace Fla.Torch;
 
-/// <summary>Weights of any TorchSharp module in safetensors files, for and from Python.</summary>
-public static class SafetensorsExtensions
+/// <summary>Weights of any TorchSharp module in files for and from Python: safetensors, and state dicts of <c>torch.save</c>.</summary>
+public static class WeightFiles
 {
     private static readonly (StoredType Stored, ScalarType Scalar)[] Types =
     [
@@ -25,14 +25,40 @@ public static class SafetensorsExtensions
         SafetensorsWriter.Write(path, module.state_dict().DistinctBy(entry => entry.Value.Handle).Select(entry => Entry(path, entry.Key, entry.Value)));
     }
 
-    /// <summary>Loads a state dict into a module, converting between element types where they differ.</summary>
+    /// <summary>Saves a module's state dict for <c>torch.load</c>; a tensor with two names has both, and is stored once.</summary>
     /// <param name="module">Any module.</param>
-    /// <param name="path">A file, or a folder with model.safetensors or shards.</param>
-    /// <exception cref="CheckpointException">A malformed file; a key that is missing, too much, or of another shape. Nothing was changed then.</exception>
-    public static void load_safetensors(this nn.Module module, string path)
+    /// <param name="path">The file to create or replace.</param>
+    /// <exception cref="CheckpointException">An element type that is not saved, or the disk refuses.</exception>
+    public static void save_pickle(this nn.Module module, string path)
     {
         ArgumentNullException.ThrowIfNull(module);
-        using TensorSource source = Directory.Exists(path) ? Checkpoint.Open(path) : SafetensorsFile.Open(path);
+        var first = new Dictionary<nint, string>();
+        var aliases = new Dictionary<string, string>();
+        var tensors = new List<TensorData>();
+        foreach (var (key, tensor) in module.state_dict())
+        {
+            if (first.TryAdd(tensor.Handle, key)) tensors.Add(Entry(path, key, tensor));
+            else aliases.Add(key, first[tensor.Handle]);
+        }
+        PytorchWriter.Write(path, tensors, aliases);
+    }
+
+    /// <summary>Loads a safetensors state dict into a module, converting between element types where they differ.</summary>
+    /// <param name="module">Any module.</param>
+    /// <param name="path">A file, or a model's folder.</param>
+    /// <exception cref="CheckpointException">A malformed file; a key that is missing, too much, or of another shape. Nothing was changed then.</exception>
+    public static void load_safetensors(this nn.Module module, string path) => Load(module, path, Directory.Exists(path) ? Checkpoint.Open(path) : SafetensorsFile.Open(path));
+
+    /// <summary>As <see cref="load_safetensors"/>, from <c>torch.save(module.state_dict(), path)</c>. Nothing in the file is run; what is no dict of tensors is refused.</summary>
+    /// <param name="module">Any module.</param>
+    /// <param name="path">A file, or a model's folder.</param>
+    /// <exception cref="CheckpointException">A malformed file, or one that asks for more than tensors; a key that is missing, too much, or of another shape. Nothing was changed then.</exception>
+    public static void load_pickle(this nn.Module module, string path) => Load(module, path, Directory.Exists(path) ? Checkpoint.Open(path) : PytorchFile.Open(path));
+
+    private static void Load(nn.Module module, string path, TensorSource source)
+    {
+        using var opened = source;
+        ArgumentNullException.ThrowIfNull(module);
         var state = module.state_dict();
         var filled = source.Tensors.Keys.Where(state.ContainsKey).Select(key => state[key].Handle).ToHashSet();
         foreach (var (key, info) in source.Tensors)
@@ -48,7 +74,7 @@ public static class SafetensorsExtensions
         foreach (var (key, info) in source.Tensors)
         {
             using var read = torch.empty([.. info.Shape], dtype: Types.First(t => t.Stored == info.Type).Scalar);
-            source.CopyTo(key, 0, read.bytes);
+            if (info.ElementCount > 0) source.CopyTo(key, 0, read.bytes);
             state[key].copy_(read);
         }
     }
