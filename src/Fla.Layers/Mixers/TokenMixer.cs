@@ -32,9 +32,6 @@ public abstract class TokenMixer : Module
     /// <summary>Whether boundaries of packed sequences are honoured; a layer that does not runs over the row as one sequence, as fla's does.</summary>
     public virtual bool UsesCuSeqlens => true;
 
-    /// <summary>Whether the step-by-step form has gradients of its own; else chunks take its place in training and while gradients are recorded.</summary>
-    protected virtual bool RecurrentHasGradients => true;
-
     /// <summary>Mixes tokens.</summary>
     /// <param name="x">[B, T, D].</param>
     /// <param name="context">Packing, padding, cache.</param>
@@ -84,8 +81,7 @@ public abstract class TokenMixer : Module
     private AttnMode Form(int length, MixerContext context)
     {
         var isShort = length <= AttnModes.RecurrentLength;
-        var form = length == 1 ? AttnMode.FusedRecurrent : context.Mode ?? (isShort ? AttnMode.FusedRecurrent : Mode);
-        return form == AttnMode.FusedRecurrent && !RecurrentHasGradients && (IsTraining || Autograd.IsEnabled) ? AttnMode.Chunk : form;
+        return length == 1 ? AttnMode.FusedRecurrent : context.Mode ?? (isShort ? AttnMode.FusedRecurrent : Mode);
     }
 
     private void Check(Tensor x, MixerContext context)

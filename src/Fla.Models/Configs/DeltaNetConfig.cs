@@ -12,7 +12,7 @@ public sealed class DeltaNetConfig : MultiHeadConfig
     public const string Name = "delta_net";
 
     /// <summary>A configuration with fla's defaults.</summary>
-    public DeltaNetConfig() => NumHeads = 16;
+    public DeltaNetConfig() => (NumHeads, UseShortConv) = (16, true);
 
     /// <inheritdoc/>
     public override string ModelType => Name;
@@ -22,12 +22,6 @@ public sealed class DeltaNetConfig : MultiHeadConfig
 
     /// <summary><c>use_gate</c>: whether the normed output is multiplied by a gate.</summary>
     public bool UseGate { get; set; }
-
-    /// <summary><c>use_short_conv</c>: convolutions on q, k and v.</summary>
-    public bool UseShortConv { get; set; } = true;
-
-    /// <summary><c>conv_size</c>: kernel width of those convolutions.</summary>
-    public int ConvSize { get; set; } = 4;
 
     /// <summary><c>allow_neg_eigval</c>: whether the steps of the delta rule reach 2 instead of 1.</summary>
     public bool AllowNegEigval { get; set; }
@@ -66,8 +60,6 @@ public sealed class DeltaNetConfig : MultiHeadConfig
     {
         base.Exchange(fields);
         UseGate = fields.Bool("use_gate", UseGate);
-        UseShortConv = fields.Bool("use_short_conv", UseShortConv);
-        ConvSize = fields.Int("conv_size", ConvSize, 1, MaxWidth);
         AllowNegEigval = fields.Bool("allow_neg_eigval", AllowNegEigval);
         UseBeta = fields.Bool("use_beta", UseBeta);
         UseOutputNorm = fields.Bool("use_output_norm", UseOutputNorm);

@@ -18,12 +18,6 @@ public sealed class GlaConfig : MultiHeadConfig
     /// <inheritdoc/>
     public override string Architecture => "GLAForCausalLM";
 
-    /// <summary><c>use_short_conv</c>: convolutions on q, k and v.</summary>
-    public bool UseShortConv { get; set; }
-
-    /// <summary><c>conv_size</c>: kernel width of those convolutions.</summary>
-    public int ConvSize { get; set; } = 4;
-
     /// <summary><c>use_output_gate</c>: whether the normed output is multiplied by a gate.</summary>
     public bool UseOutputGate { get; set; } = true;
 
@@ -53,8 +47,6 @@ public sealed class GlaConfig : MultiHeadConfig
     protected override void Exchange(ConfigFields fields)
     {
         base.Exchange(fields);
-        UseShortConv = fields.Bool("use_short_conv", UseShortConv);
-        ConvSize = fields.Int("conv_size", ConvSize, 1, MaxWidth);
         UseOutputGate = fields.Bool("use_output_gate", UseOutputGate);
         ClampMin = fields.FloatOrNull("clamp_min", ClampMin, double.NegativeInfinity, 0);
         UseGk = fields.Bool("use_gk", UseGk);

@@ -39,6 +39,9 @@ public sealed class LinearAttentionConfig : MultiHeadConfig
     public bool NormFeatureMap { get; set; }
 
     /// <inheritdoc/>
+    protected override ReadOnlySpan<string> AbsentFields => new[] { "use_short_conv", "conv_size" };
+
+    /// <inheritdoc/>
     protected override ReadOnlySpan<string> AllowedActivations => new[] { "swish", "powlu" };
 
     /// <inheritdoc/>

@@ -22,6 +22,12 @@ public abstract class MultiHeadConfig : ModelConfig
     /// <summary><c>feature_map</c>: what is applied to queries and keys, or null.</summary>
     public string? FeatureMap { get; set; }
 
+    /// <summary><c>use_short_conv</c>: convolutions on q, k and v.</summary>
+    public bool UseShortConv { get; set; }
+
+    /// <summary><c>conv_size</c>: kernel width of those convolutions.</summary>
+    public int ConvSize { get; set; } = 4;
+
     /// <summary>Width of all query heads together: <c>hidden_size · expand_k</c>, rounded down.</summary>
     public int KeyDim => (int)(HiddenSize * ExpandK);
 
@@ -56,6 +62,8 @@ public abstract class MultiHeadConfig : ModelConfig
         NumHeads = fields.Int("num_heads", NumHeads, 1, MaxWidth);
         NumKvHeads = fields.IntOrNull("num_kv_heads", NumKvHeads, 1, MaxWidth);
         FeatureMap = fields.ChoiceOrNull("feature_map", FeatureMap, AllowedFeatureMaps);
+        UseShortConv = fields.Bool("use_short_conv", UseShortConv);
+        ConvSize = fields.Int("conv_size", ConvSize, 1, MaxWidth);
     }
 
     /// <inheritdoc/>

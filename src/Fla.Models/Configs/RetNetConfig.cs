@@ -23,12 +23,6 @@ public sealed class RetNetConfig : MultiHeadConfig
     /// <inheritdoc/>
     public override string Architecture => "RetNetForCausalLM";
 
-    /// <summary><c>use_short_conv</c>: kept, but fla's blocks do not pass it on, so there never is a convolution.</summary>
-    public bool UseShortConv { get; set; }
-
-    /// <summary><c>conv_size</c>: kept, without effect, as <see cref="UseShortConv"/>.</summary>
-    public int ConvSize { get; set; } = 4;
-
     /// <summary><c>use_output_gate</c>: whether the normed output is multiplied by a gate.</summary>
     public bool UseOutputGate { get; set; } = true;
 
@@ -46,8 +40,6 @@ public sealed class RetNetConfig : MultiHeadConfig
     protected override void Exchange(ConfigFields fields)
     {
         base.Exchange(fields);
-        UseShortConv = fields.Bool("use_short_conv", UseShortConv);
-        ConvSize = fields.Int("conv_size", ConvSize, 1, MaxWidth);
         UseOutputGate = fields.Bool("use_output_gate", UseOutputGate);
     }
 }

@@ -61,13 +61,22 @@ internal sealed record ArgumentLayout(int Size, IReadOnlyList<ArgumentMember> Me
         return new(Marshal.SizeOf(type), members.OrderBy(m => m.Offset).ToList(), pointers);
     });
 
-    /// <exception cref="ShaderException">The shader's argument block differs.</exception>
+    /// <summary>Whether the block is too long for push constants and reaches the shader through memory.</summary>
+    public bool NeedsRing => Size > PipelineStore.PushConstantBytes;
+
+    /// <exception cref="ShaderException">The shader's argument block differs, or is not where one of this length goes.</exception>
     public void CheckAgainst(Spirv shader, string key, Type type)
     {
         if (!Members.SequenceEqual(shader.Arguments))
         {
             static string Text(IEnumerable<ArgumentMember> m) => string.Join(" ", m.Select(x => $"{x.Offset}:{(x.IsPointer ? "ptr" : x.Size)}"));
             throw new ShaderException($"{key}: the arguments of {type.Name} are laid out as {Text(Members)}, the shader's as {Text(shader.Arguments)}");
+        }
+        if (Members.Count > 0 && NeedsRing != shader.ReadsArgumentRing)
+        {
+            throw new ShaderException(NeedsRing
+                ? $"{key}: the {Size} bytes of {type.Name} are more than the {PipelineStore.PushConstantBytes} of push constants: the shader's block has to be a pointer to a struct"
+                : $"{key}: the {Size} bytes of {type.Name} fit push constants, but the shader's block is a pointer to a struct");
         }
     }
 }

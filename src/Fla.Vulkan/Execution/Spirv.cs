@@ -24,6 +24,9 @@ internal sealed class Spirv
 
     public IReadOnlyList<ArgumentMember> Arguments { get; }
 
+    /// <summary>Whether the push constants are only a pointer to the arguments.</summary>
+    public bool ReadsArgumentRing { get; private set; }
+
     /// <summary>Specialization constant ids in ascending order.</summary>
     public IReadOnlyList<uint> SpecIds => _specIds.Values.Order().ToList();
 
@@ -78,7 +81,11 @@ internal sealed class Spirv
         {
             if (_types[target] is [_, _, var only] && _types[only][0] == 30) target = only;
             var inner = Members(target);
-            if (inner.Count > 1) return inner;
+            if (inner.Count > 1)
+            {
+                ReadsArgumentRing = true;
+                return inner;
+            }
         }
         return members;
     }

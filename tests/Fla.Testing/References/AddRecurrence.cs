@@ -94,22 +94,10 @@ public sealed record AddRecurrence
             run.Output("zt", FinalNormalizerGradient, count, 1, heads, keyDim);
         }
 
-        for (int n = 0; n < count; n++)
+        run.EachColumn(count, heads, valueDim, RunColumn);
+        if (Normalize)
         {
-            for (int head = 0; head < heads; head++)
-            {
-                for (int column = 0; column < valueDim; column++)
-                {
-                    RunColumn(n, head, column);
-                    run.EndPiece();
-                }
-
-                if (Normalize)
-                {
-                    RunNormalizer(n, head);
-                    run.EndPiece();
-                }
-            }
+            run.EachColumn(count, heads, 1, (n, head, _) => RunNormalizer(n, head));
         }
 
         return run.Result();

@@ -114,18 +114,7 @@ public sealed record DeltaRecurrence
         VarTensor? aLog = run.OptionalInput("A_log", ALog), dtBias = run.OptionalInput("dt_bias", DtBias), h0 = run.OptionalInput("h0", InitialState);
         run.Output("o", OutputGradient, batch, length, heads, valueDim);
         run.Output("ht", FinalStateGradient, sequences.Length, heads, keyDim, valueDim);
-        for (int n = 0; n < sequences.Length; n++)
-        {
-            for (int head = 0; head < heads; head++)
-            {
-                for (int column = 0; column < valueDim; column++)
-                {
-                    RunColumn(n, head, column);
-                    run.EndPiece();
-                }
-            }
-        }
-
+        run.EachColumn(sequences.Length, heads, valueDim, RunColumn);
         return run.Result();
 
         void RunColumn(int n, int head, int column)

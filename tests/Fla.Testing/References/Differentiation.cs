@@ -65,6 +65,26 @@ internal sealed class Differentiation
         outputs[name].Data[index] += soFar;
     }
 
+    /// <summary>Runs each column of every head's state, which depends on no other, as a piece.</summary>
+    /// <param name="sequences">N.</param>
+    /// <param name="heads">H.</param>
+    /// <param name="columns">V.</param>
+    /// <param name="run">Of sequence, head and column.</param>
+    public void EachColumn(int sequences, int heads, int columns, Action<int, int, int> run)
+    {
+        for (int n = 0; n < sequences; n++)
+        {
+            for (int head = 0; head < heads; head++)
+            {
+                for (int column = 0; column < columns; column++)
+                {
+                    run(n, head, column);
+                    EndPiece();
+                }
+            }
+        }
+    }
+
     /// <summary>Ends a piece: gradients of what was set so far go to the inputs, intermediate values are forgotten.</summary>
     public void EndPiece() => tape?.Backward();
 

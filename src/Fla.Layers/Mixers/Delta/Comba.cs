@@ -23,16 +23,11 @@ public sealed record CombaOptions : DeltaOptions
 /// Comba (Hu et al., "Comba: Improving Bilinear RNNs with Closed-loop Control", 2025): S ← e^g S + k (β(v − Sᵀp))ᵀ with S on the right the memory before its
 /// decay, o = K^(-1/2) Sᵀ (q − D p), p = σ(decay) k; q, k and p are brought to unit length after that.
 /// </summary>
-public sealed class Comba : DeltaMixer
+public sealed class Comba : HeadGatedDeltaMixer
 {
     private readonly CombaOptions _options;
     private readonly Tensor? _innerDecay;
     private readonly Tensor? _correction;
-    private readonly Tensor _aLog;
-    private readonly Tensor _dtBias;
-    private readonly Linear _decay;
-    private readonly Linear _beta;
-    private readonly Linear? _gate;
 
     /// <summary>A layer.</summary>
     /// <param name="device">Where.</param>
@@ -45,14 +40,11 @@ public sealed class Comba : DeltaMixer
         _options = options;
         if (options.UseInnerDecay) _innerDecay = AddParameter("decay", WeightRules.One, options.NumHeads);
         if (options.UseOutputCorrection) _correction = AddParameter("D", WeightRules.Constant((float)options.CorrectionFactor), options.NumHeads);
-        _aLog = AddParameter("A_log", WeightRules.LogUniform(0, 16), options.ValueHeads);
-        _dtBias = AddParameter("dt_bias", WeightRules.InverseSoftplusOfStep, options.ValueHeads);
+        AddRate();
         AddProjections(options.KeyDim, options.KeyDim, options.ValueDim);
-        _decay = AddModule("a_proj", () => new Linear(device, HiddenSize, options.ValueHeads, dtype: dtype));
-        _beta = AddModule("b_proj", () => new Linear(device, HiddenSize, options.ValueHeads, dtype: dtype));
-        if (options.UseShortConv) AddConvolutions(options.ConvSize, options.ConvBias);
-        if (options.UseOutputGate) _gate = AddModule("g_proj", () => new Linear(device, HiddenSize, options.ValueDim, dtype: dtype));
-        AddOutput(options.ValueHeads, options.HeadV, options.NormEps, options.UseOutputGate ? NormGate.Sigmoid : null);
+        AddDecay();
+        AddSteps();
+        AddGatedOutput(options.UseOutputGate ? NormGate.Sigmoid : null);
     }
 
     /// <inheritdoc/>
@@ -63,8 +55,7 @@ public sealed class Comba : DeltaMixer
         (q, k, v) = (Heads(q, _options.HeadDim), Heads(k, _options.HeadDim), Heads(v, _options.HeadV));
         var p = _innerDecay != null ? Elementwise.Mul(k, Activations.Sigmoid(_innerDecay).View(-1, 1)) : k;
         if (_correction != null) q = Elementwise.Add(q, Elementwise.Mul(p, _correction.View(-1, 1)), 1, -1);
-        var beta = Activations.Sigmoid(_beta.Forward(input.X));
-        var g = LogDecay(_decay.Forward(input.X), _aLog, _dtBias);
+        var (g, beta) = (LogDecay(input)!, Activations.Sigmoid(RawBeta(input)));
 
         var before = input.State(LayerCache.RecurrentState);
         var isKept = input.Cache != null;
@@ -74,6 +65,6 @@ public sealed class Comba : DeltaMixer
             : DeltaOps.ChunkComba(q: q, k: k, v: v, p: p, g: g, beta: beta, initialState: before, outputFinalState: isKept, useQkL2NormInKernel: true,
                 cuSeqlens: input.CuSeqlens);
         input.Store(LayerCache.RecurrentState, after);
-        return Output(o, _gate?.Forward(input.X));
+        return Output(input, o);
     }
 }

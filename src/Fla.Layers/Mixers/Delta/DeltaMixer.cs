@@ -23,9 +23,6 @@ public abstract class DeltaMixer : QkvMixer
     {
     }
 
-    /// <inheritdoc/>
-    protected override bool RecurrentHasGradients => false;
-
     /// <summary>Makes the norm and the output projection.</summary>
     /// <param name="heads">Value heads.</param>
     /// <param name="headV">Width of a value.</param>
@@ -57,17 +54,5 @@ public abstract class DeltaMixer : QkvMixer
         ArgumentNullException.ThrowIfNull(o);
         var y = gate != null ? _gatedNorm!.Forward(o, Heads(gate, o.Size(3))) : _norm!.Forward(o);
         return _o!.Forward(y.View(o.Size(0), o.Size(1), -1));
-    }
-
-    /// <summary>The log decay −e^A_log · softplus(x + dt_bias) in fp32.</summary>
-    /// <param name="x">[B, T, ...].</param>
-    /// <param name="aLog">Of x's last axes.</param>
-    /// <param name="dtBias">Of x's last axes.</param>
-    protected static Tensor LogDecay(Tensor x, Tensor aLog, Tensor dtBias)
-    {
-        ArgumentNullException.ThrowIfNull(x);
-        ArgumentNullException.ThrowIfNull(aLog);
-        var step = Activations.Softplus(Elementwise.Add(x.To(DType.Float32), dtBias));
-        return Elementwise.Mul(step, Elementwise.Scale(Elementwise.Exp(aLog.To(DType.Float32)), -1));
     }
 }

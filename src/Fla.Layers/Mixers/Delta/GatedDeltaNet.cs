@@ -17,14 +17,9 @@ public sealed record GatedDeltaNetOptions : DeltaOptions
 /// Gated DeltaNet (Yang, Kautz and Hatamizadeh, "Gated Delta Networks: Improving Mamba2 with Delta Rule", 2024): S ← e^g S, S ← S + k (β(v − Sᵀk))ᵀ,
 /// o = K^(-1/2) Sᵀ q, with q and k of unit length, g = −e^A_log · softplus(W_a x + dt_bias) and β = σ(W_b x) for each value head.
 /// </summary>
-public sealed class GatedDeltaNet : DeltaMixer
+public sealed class GatedDeltaNet : HeadGatedDeltaMixer
 {
     private readonly GatedDeltaNetOptions _options;
-    private readonly Tensor _aLog;
-    private readonly Tensor _dtBias;
-    private readonly Linear _decay;
-    private readonly Linear _beta;
-    private readonly Linear? _gate;
 
     /// <summary>A layer.</summary>
     /// <param name="device">Where.</param>
@@ -35,14 +30,11 @@ public sealed class GatedDeltaNet : DeltaMixer
         : base(device, options, dtype)
     {
         _options = options;
-        _aLog = AddParameter("A_log", WeightRules.LogUniform(0, 16), options.ValueHeads);
-        _dtBias = AddParameter("dt_bias", WeightRules.InverseSoftplusOfStep, options.ValueHeads);
+        AddRate();
         AddProjections(options.KeyDim, options.KeyDim, options.ValueDim);
-        _decay = AddModule("a_proj", () => new Linear(device, HiddenSize, options.ValueHeads, dtype: dtype));
-        _beta = AddModule("b_proj", () => new Linear(device, HiddenSize, options.ValueHeads, dtype: dtype));
-        if (options.UseShortConv) AddConvolutions(options.ConvSize, options.ConvBias);
-        if (options.UseGate) _gate = AddModule("g_proj", () => new Linear(device, HiddenSize, options.ValueDim, dtype: dtype));
-        AddOutput(options.ValueHeads, options.HeadV, options.NormEps, options.UseGate ? NormGate.Swish : null);
+        AddDecay();
+        AddSteps();
+        AddGatedOutput(options.UseGate ? NormGate.Swish : null);
     }
 
     /// <inheritdoc/>
@@ -51,18 +43,18 @@ public sealed class GatedDeltaNet : DeltaMixer
         ArgumentNullException.ThrowIfNull(input);
         var (q, k, v) = ProjectActivated(input);
         (q, k, v) = (Heads(q, _options.HeadDim), Heads(k, _options.HeadDim), Heads(v, _options.HeadV));
-        var (g, beta) = (_decay.Forward(input.X), _beta.Forward(input.X));
+        var (g, beta) = (RawDecay(input), RawBeta(input));
 
         var before = input.State(LayerCache.RecurrentState);
         var isKept = input.Cache != null;
         var (o, after) = input.Mode == AttnMode.FusedRecurrent
             ? DeltaOps.FusedRecurrentGatedDeltaRule(q, k, v, g, beta: beta, initialState: before, outputFinalState: isKept, useQkL2NormInKernel: true,
-                useGateInKernel: true, aLog: _aLog, dtBias: _dtBias, useBetaSigmoidInKernel: true, allowNegEigval: _options.AllowNegEigval,
+                useGateInKernel: true, aLog: Rate.ALog, dtBias: Rate.DtBias, useBetaSigmoidInKernel: true, allowNegEigval: _options.AllowNegEigval,
                 cuSeqlens: input.CuSeqlens, finalState: input.StateInPlace(LayerCache.RecurrentState))
             : DeltaOps.ChunkGatedDeltaRule(q, k, v, g, beta, initialState: before, outputFinalState: isKept, useQkL2NormInKernel: true,
-                useGateInKernel: true, aLog: _aLog, dtBias: _dtBias, useBetaSigmoidInKernel: true, allowNegEigval: _options.AllowNegEigval,
+                useGateInKernel: true, aLog: Rate.ALog, dtBias: Rate.DtBias, useBetaSigmoidInKernel: true, allowNegEigval: _options.AllowNegEigval,
                 cuSeqlens: input.CuSeqlens);
         input.Store(LayerCache.RecurrentState, after);
-        return Output(o, _gate?.Forward(input.X));
+        return Output(input, o);
     }
 }

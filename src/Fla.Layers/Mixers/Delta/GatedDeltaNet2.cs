@@ -32,17 +32,11 @@ public sealed record GatedDeltaNet2Options : DeltaOptions
 /// Gated DeltaNet 2 (NVIDIA, "Gated DeltaNet-2: Decoupling Erase and Write in Linear Attention", 2025): S ← diag(e^g) S, S ← S + k (w ⊙ v − Sᵀ(b ⊙ k))ᵀ,
 /// o = K^(-1/2) Sᵀ q, with q and k of unit length, a decay g and an erase gate b for each key channel and a write gate w for each value channel.
 /// </summary>
-public sealed class GatedDeltaNet2 : DeltaMixer
+public sealed class GatedDeltaNet2 : ChannelGatedDeltaMixer
 {
     private readonly GatedDeltaNet2Options _options;
-    private readonly Tensor _aLog;
-    private readonly Tensor _dtBias;
-    private readonly Linear _decayDown;
-    private readonly Linear _decayUp;
     private readonly Linear _erase;
     private readonly Linear _write;
-    private readonly Linear _gateDown;
-    private readonly Linear _gateUp;
 
     /// <summary>A layer.</summary>
     /// <param name="device">Where.</param>
@@ -54,17 +48,10 @@ public sealed class GatedDeltaNet2 : DeltaMixer
         : base(device, options, dtype)
     {
         _options = options;
-        _aLog = AddParameter("A_log", options.SafeGate ? WeightRules.Zero : WeightRules.LogUniform(1, 16), options.NumHeads);
-        _dtBias = AddParameter("dt_bias", WeightRules.InverseSoftplusOfStep, options.KeyDim);
-        AddProjections(options.KeyDim, options.KeyDim, options.ValueDim);
-        if (options.UseShortConv) AddConvolutions(options.ConvSize, options.ConvBias);
-        _decayDown = AddModule("f_proj.0", () => new Linear(device, HiddenSize, options.HeadV, dtype: dtype));
-        _decayUp = AddModule("f_proj.1", () => new Linear(device, options.HeadV, options.KeyDim, dtype: dtype));
+        AddDecayAndQkv(options.NumHeads, options.SafeGate);
         _erase = AddModule("b_proj", () => new Linear(device, HiddenSize, options.KeyDim, dtype: dtype));
         _write = AddModule("w_proj", () => new Linear(device, HiddenSize, options.ValueDim, dtype: dtype));
-        _gateDown = AddModule("g_proj.0", () => new Linear(device, HiddenSize, options.HeadV, dtype: dtype));
-        _gateUp = AddModule("g_proj.1", () => new Linear(device, options.HeadV, options.ValueDim, hasBias: true, dtype: dtype));
-        AddOutput(options.ValueHeads, options.HeadV, options.NormEps, NormGate.Sigmoid);
+        AddGatedOutput();
     }
 
     /// <inheritdoc/>
@@ -75,12 +62,12 @@ public sealed class GatedDeltaNet2 : DeltaMixer
         var b = Activations.Sigmoid(_erase.Forward(input.X));
         if (_options.AllowNegEigval) b = Elementwise.Scale(b, 2);
         var w = Heads(Activations.Sigmoid(_write.Forward(input.X)), _options.HeadV);
-        var g = _decayUp.Forward(_decayDown.Forward(input.X));
+        var g = RawDecay(input);
         v = Heads(v, _options.HeadV);
         (q, k, g, b) = (Repeat(q), Repeat(k), Repeat(g), Repeat(b));
         // A group's value heads share what its gate has learned.
-        var aLog = _options.Groups == 1 ? _aLog : Rows.RepeatHeads(_aLog.View(1, 1, -1, 1), _options.Groups).View(-1);
-        var dtBias = _options.Groups == 1 ? _dtBias : Rows.RepeatHeads(_dtBias.View(1, 1, -1, _options.HeadDim), _options.Groups).View(-1);
+        var aLog = _options.Groups == 1 ? Rate.ALog : Rows.RepeatHeads(Rate.ALog.View(1, 1, -1, 1), _options.Groups).View(-1);
+        var dtBias = _options.Groups == 1 ? Rate.DtBias : Rows.RepeatHeads(Rate.DtBias.View(1, 1, -1, _options.HeadDim), _options.Groups).View(-1);
 
         var before = input.State(LayerCache.RecurrentState);
         var isKept = input.Cache != null;
@@ -91,7 +78,7 @@ public sealed class GatedDeltaNet2 : DeltaMixer
             : DeltaOps.ChunkGdn2(q, k, v, g, b, w, initialState: before, outputFinalState: isKept, useQkL2NormInKernel: true, useGateInKernel: true,
                 aLog: aLog, dtBias: dtBias, lowerBound: bound, cuSeqlens: input.CuSeqlens);
         input.Store(LayerCache.RecurrentState, after);
-        return Output(o, _gateUp.Forward(_gateDown.Forward(input.X)));
+        return Output(input, o);
     }
 
     private Tensor Repeat(Tensor x)

@@ -30,14 +30,9 @@ public sealed record GatedDeltaProductOptions : DeltaOptions
 /// DeltaProduct (Siems et al., "DeltaProduct: Improving State-Tracking in Linear RNNs via Householder Products", 2025): n delta steps for each token,
 /// S ← e^g S, then n times S ← S + k_j (β_j(v_j − Sᵀk_j))ᵀ, then o = K^(-1/2) Sᵀ q, with q and k of unit length.
 /// </summary>
-public sealed class GatedDeltaProduct : DeltaMixer
+public sealed class GatedDeltaProduct : HeadGatedDeltaMixer
 {
     private readonly GatedDeltaProductOptions _options;
-    private readonly Tensor? _aLog;
-    private readonly Tensor? _dtBias;
-    private readonly Linear _beta;
-    private readonly Linear? _decay;
-    private readonly Linear? _gate;
 
     /// <summary>A layer.</summary>
     /// <param name="device">Where.</param>
@@ -48,18 +43,12 @@ public sealed class GatedDeltaProduct : DeltaMixer
         : base(device, options, dtype)
     {
         _options = options;
-        var (heads, n) = (options.ValueHeads, options.NumHouseholder);
-        if (options.UseForgetGate)
-        {
-            _aLog = AddParameter("A_log", WeightRules.LogUniform(0, 16), heads);
-            _dtBias = AddParameter("dt_bias", WeightRules.InverseSoftplusOfStep, heads);
-        }
+        var n = options.NumHouseholder;
+        if (options.UseForgetGate) AddRate();
         AddProjections(options.KeyDim, n * options.KeyDim, n * options.ValueDim);
-        _beta = AddModule("b_proj", () => new Linear(device, HiddenSize, n * heads, dtype: dtype));
-        if (options.UseForgetGate) _decay = AddModule("a_proj", () => new Linear(device, HiddenSize, heads, dtype: dtype));
-        if (options.UseShortConv) AddConvolutions(options.ConvSize, options.ConvBias);
-        if (options.UseOutputGate) _gate = AddModule("g_proj", () => new Linear(device, HiddenSize, options.ValueDim, dtype: dtype));
-        AddOutput(heads, options.HeadV, options.NormEps, options.UseOutputGate ? NormGate.Swish : null);
+        AddSteps(n);
+        if (options.UseForgetGate) AddDecay();
+        AddGatedOutput(options.UseOutputGate ? NormGate.Swish : null);
     }
 
     /// <inheritdoc/>
@@ -67,9 +56,9 @@ public sealed class GatedDeltaProduct : DeltaMixer
     {
         ArgumentNullException.ThrowIfNull(input);
         var (q, k, v) = ProjectActivated(input);
-        var beta = Activations.Sigmoid(_beta.Forward(input.X));
+        var beta = Activations.Sigmoid(RawBeta(input));
         if (_options.AllowNegEigval) beta = Elementwise.Scale(beta, 2);
-        var g = _decay != null ? LogDecay(_decay.Forward(input.X), _aLog!, _dtBias!) : null;
+        var g = LogDecay(input);
 
         // The steps of a token lie side by side, its heads within each: they become rows of their own.
         var (rows, steps) = (q.Size(0), q.Size(1) * _options.NumHouseholder);
@@ -86,6 +75,6 @@ public sealed class GatedDeltaProduct : DeltaMixer
             : DeltaOps.ChunkGatedDeltaProduct(q, k, v, g, beta, _options.NumHouseholder, initialState: before, outputFinalState: isKept,
                 useQkL2NormInKernel: true, cuSeqlens: input.CuSeqlens);
         input.Store(LayerCache.RecurrentState, after);
-        return Output(o, _gate?.Forward(input.X));
+        return Output(input, o);
     }
 }

@@ -31,16 +31,10 @@ public sealed record KimiDeltaAttentionOptions : DeltaOptions
 /// Kimi Delta Attention (Kimi Team, "Kimi Linear: An Expressive, Efficient Attention Architecture", 2025): S ← diag(e^g) S, S ← S + k (β(v − Sᵀk))ᵀ,
 /// o = K^(-1/2) Sᵀ q, with q and k of unit length and a decay for each key channel of a value head.
 /// </summary>
-public sealed class KimiDeltaAttention : DeltaMixer
+public sealed class KimiDeltaAttention : ChannelGatedDeltaMixer
 {
     private readonly KimiDeltaAttentionOptions _options;
-    private readonly Tensor _aLog;
-    private readonly Tensor _dtBias;
-    private readonly Linear _decayDown;
-    private readonly Linear _decayUp;
     private readonly Linear _beta;
-    private readonly Linear _gateDown;
-    private readonly Linear _gateUp;
 
     /// <summary>A layer.</summary>
     /// <param name="device">Where.</param>
@@ -52,17 +46,9 @@ public sealed class KimiDeltaAttention : DeltaMixer
         : base(device, options, dtype)
     {
         _options = options;
-        var decays = options.ValueHeads * options.HeadDim;
-        _aLog = AddParameter("A_log", options.SafeGate ? WeightRules.Zero : WeightRules.LogUniform(1, 16), options.ValueHeads);
-        _dtBias = AddParameter("dt_bias", WeightRules.InverseSoftplusOfStep, decays);
-        AddProjections(options.KeyDim, options.KeyDim, options.ValueDim);
-        if (options.UseShortConv) AddConvolutions(options.ConvSize, options.ConvBias);
-        _decayDown = AddModule("f_proj.0", () => new Linear(device, HiddenSize, options.HeadV, dtype: dtype));
-        _decayUp = AddModule("f_proj.1", () => new Linear(device, options.HeadV, decays, dtype: dtype));
+        AddDecayAndQkv(options.ValueHeads, options.SafeGate);
         _beta = AddModule("b_proj", () => new Linear(device, HiddenSize, options.ValueHeads, dtype: dtype));
-        _gateDown = AddModule("g_proj.0", () => new Linear(device, HiddenSize, options.HeadV, dtype: dtype));
-        _gateUp = AddModule("g_proj.1", () => new Linear(device, options.HeadV, options.ValueDim, hasBias: true, dtype: dtype));
-        AddOutput(options.ValueHeads, options.HeadV, options.NormEps, NormGate.Sigmoid);
+        AddGatedOutput();
     }
 
     /// <inheritdoc/>
@@ -71,7 +57,7 @@ public sealed class KimiDeltaAttention : DeltaMixer
         ArgumentNullException.ThrowIfNull(input);
         var (q, k, v) = ProjectActivated(input);
         (q, k, v) = (Heads(q, _options.HeadDim), Heads(k, _options.HeadDim), Heads(v, _options.HeadV));
-        var g = Heads(_decayUp.Forward(_decayDown.Forward(input.X)), _options.HeadDim);
+        var g = Heads(RawDecay(input), _options.HeadDim);
         var beta = _beta.Forward(input.X);
 
         var before = input.State(LayerCache.RecurrentState);
@@ -79,12 +65,12 @@ public sealed class KimiDeltaAttention : DeltaMixer
         var bound = (float?)_options.LowerBound;
         var (o, after) = input.Mode == AttnMode.FusedRecurrent
             ? DeltaOps.FusedRecurrentKda(q, k, v, g, beta, initialState: before, outputFinalState: isKept, useQkL2NormInKernel: true, useGateInKernel: true,
-                aLog: _aLog, dtBias: _dtBias, lowerBound: bound, useBetaSigmoidInKernel: true, allowNegEigval: _options.AllowNegEigval,
+                aLog: Rate.ALog, dtBias: Rate.DtBias, lowerBound: bound, useBetaSigmoidInKernel: true, allowNegEigval: _options.AllowNegEigval,
                 cuSeqlens: input.CuSeqlens, finalState: input.StateInPlace(LayerCache.RecurrentState))
             : DeltaOps.ChunkKda(q, k, v, g, beta, initialState: before, outputFinalState: isKept, useQkL2NormInKernel: true, useGateInKernel: true,
-                aLog: _aLog, dtBias: _dtBias, lowerBound: bound, useBetaSigmoidInKernel: true, allowNegEigval: _options.AllowNegEigval,
+                aLog: Rate.ALog, dtBias: Rate.DtBias, lowerBound: bound, useBetaSigmoidInKernel: true, allowNegEigval: _options.AllowNegEigval,
                 cuSeqlens: input.CuSeqlens);
         input.Store(LayerCache.RecurrentState, after);
-        return Output(o, _gateUp.Forward(_gateDown.Forward(input.X)));
+        return Output(input, o);
     }
 }

@@ -77,9 +77,6 @@ public sealed class Rwkv7Attention : TokenMixer
     /// <inheritdoc/>
     protected override bool DropsPadding => false;
 
-    /// <inheritdoc/>
-    protected override bool RecurrentHasGradients => false;
-
     /// <summary>Mixes tokens.</summary>
     /// <param name="x">[B, T, D].</param>
     /// <param name="vFirst">Values of the first layer [B, T, value_dim], which a layer of index 0 makes and all others need.</param>

@@ -11,13 +11,6 @@ namespace Fla.Vulkan.Ops;
 internal readonly record struct DeltaActivations(bool UseQkL2Norm, bool UseGate = false, Tensor? ALog = null, Tensor? DtBias = null, float? LowerBound = null,
     bool UseBetaSigmoid = false, bool AllowNegEigval = false)
 {
-    /// <summary>The same for the step kernel.</summary>
-    public RecurrentDelta.Switches Switches =>
-        (UseQkL2Norm ? RecurrentDelta.Switches.L2Norm : 0)
-        | (UseGate ? RecurrentDelta.Switches.Gate : 0)
-        | (UseGate && LowerBound is not null ? RecurrentDelta.Switches.BoundedGate : 0)
-        | (UseBetaSigmoid ? RecurrentDelta.Switches.BetaSigmoid : 0);
-
     /// <summary>Checks what goes together.</summary>
     /// <exception cref="ArgumentException">An argument that another one excludes or needs.</exception>
     /// <param name="heads">HV.</param>

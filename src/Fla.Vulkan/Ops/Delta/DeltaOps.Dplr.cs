@@ -62,7 +62,16 @@ public static partial class DeltaOps
         return FusedRecurrentDplrDeltaRule(q, k, v, a, b, null, scale, initialState, outputFinalState, false, cuSeqlens, finalState);
     }
 
-    private static DplrRule Dplr(Tensor q, Tensor k, Tensor v, Tensor a, Tensor b, Tensor? gk, float? scale, Tensor? initialState, bool outputFinalState,
-        CuSeqlens? cuSeqlens) =>
-        new() { Q = q, K = k, V = v, A = a, B = b, Gk = gk, Scale = scale, InitialState = initialState, OutputFinalState = outputFinalState, CuSeqlens = cuSeqlens };
+    private static DeltaRule Dplr(Tensor q, Tensor k, Tensor v, Tensor a, Tensor b, Tensor? gk, float? scale, Tensor? initialState, bool outputFinalState,
+        CuSeqlens? cuSeqlens)
+    {
+        RequireOwnHeads(q, v);
+        ArgumentNullException.ThrowIfNull(a);
+        ArgumentNullException.ThrowIfNull(b);
+        return new()
+        {
+            Q = q, K = k, V = v, P = a, B = b, Names = ("a", "b"), Gk = gk, ReadsUndecayed = true, Scale = scale, InitialState = initialState,
+            OutputFinalState = outputFinalState, CuSeqlens = cuSeqlens,
+        };
+    }
 }

@@ -70,10 +70,7 @@ public static partial class DeltaOps
         Tensor? initialState = null, bool outputFinalState = false, bool reverse = false, CuSeqlens? cuSeqlens = null, Tensor? finalState = null)
     {
         ArgumentNullException.ThrowIfNull(w);
-        return new DplrRule
-        {
-            Q = r, K = k, V = v, A = kk, B = a, Names = ("kk", "a"), IsProduct = true, Gk = w, Scale = scale, InitialState = initialState,
-            OutputFinalState = outputFinalState, Reverse = reverse, CuSeqlens = cuSeqlens,
-        }.Recurrent(finalState);
+        var rule = Dplr(r, k, v, kk, a, w, scale, initialState, outputFinalState, cuSeqlens);
+        return (rule with { Names = ("kk", "a"), IsProduct = true, Reverse = reverse }).Recurrent(finalState);
     }
 }

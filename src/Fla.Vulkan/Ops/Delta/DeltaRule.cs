@@ -32,6 +32,20 @@ internal sealed record DeltaRule
     /// <summary>Log decay a value channel [B,T,HV,V].</summary>
     public Tensor? Gv { get; init; }
 
+    /// <summary>
+    /// Where the correction is written [B,T,H,K], for the generalized rule S ← diag(e^gk) S + b (Sᵀp)ᵀ + k vᵀ; with <see cref="IsProduct"/> times <see cref="P"/>.
+    /// </summary>
+    public Tensor? B { get; init; }
+
+    /// <summary>RWKV7's kk and its rate stand for −p and b.</summary>
+    public bool IsProduct { get; init; }
+
+    /// <summary>Names of p and b in messages.</summary>
+    public (string P, string B) Names { get; init; } = ("p", "b");
+
+    /// <summary>Scans every sequence from its last token to its first; only one token after another, and without gradients.</summary>
+    public bool Reverse { get; init; }
+
     /// <summary>Corrections a token, n: k, p, v, β and the factors have T·n rows. The decay comes before the first, q reads after the last.</summary>
     public int Householders { get; init; } = 1;
 
@@ -50,16 +64,22 @@ internal sealed record DeltaRule
 
     public CuSeqlens? CuSeqlens { get; init; }
 
-    private Tensor?[] Inputs => [Q, K, V, P, EraseGate, WriteGate, Beta, G, Gk, Gv, InitialState, Activations.ALog, Activations.DtBias];
+    private Tensor?[] Inputs => [Q, K, V, P, EraseGate, WriteGate, Beta, G, Gk, Gv, InitialState, Activations.ALog, Activations.DtBias, B];
+
+    /// <summary>Factor of q.</summary>
+    public float ScaleOf(int channels) => Scale ?? 1 / MathF.Sqrt(channels);
 
     /// <summary>One token after another, in one dispatch. Gradients are those of the chunked form.</summary>
+    /// <exception cref="AutogradException">An input requires a gradient and the scan runs backwards.</exception>
     public (Tensor O, Tensor? FinalState) Recurrent(Tensor? finalState)
     {
         using var scope = new TensorScope();
         var shape = Check();
         var ht = RecurrentDelta.FinalState(shape, Q, OutputFinalState, StateVFirst, finalState, Inputs);
-        var o = Step(shape, ht, InitialState?.To(DType.Float32));
-        if (Autograd.IsRecording(Inputs)) Autograd.RecordReplay("fused_recurrent_delta_rule", Inputs, ht is null ? [o] : [o, ht], Replay);
+        var isRecording = Autograd.IsRecording(Inputs);
+        if (isRecording && Reverse) throw new AutogradException("a delta rule with reverse has no gradients: turn the sequences around and call it without");
+        var o = RecurrentDelta.Run(shape, this, InitialState?.To(DType.Float32), ht);
+        if (isRecording) Autograd.RecordReplay("fused_recurrent_delta_rule", Inputs, ht is null ? [o] : [o, ht], Replay);
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
     }
 
@@ -82,23 +102,8 @@ internal sealed record DeltaRule
         var longest = shape.Packed?.Longest ?? shape.T;
         Require.That(slots.PerSequence == 1 || longest <= slots.PerSequence, $"ssmStateIndices has {slots.PerSequence} slots a sequence, one has {longest} tokens");
         var states = inPlace ? InitialState : OutputFinalState ? Tensor.Empty(Q.Device, DType.Float32, shape.States(shape.Tokens, StateVFirst)) : null;
-        var o = Step(shape, states, InitialState, slots, inPlace ? 0 : RecurrentDelta.Switches.TokenStates);
+        var o = RecurrentDelta.Run(shape, this, InitialState, states, slots, hasTokenStates: !inPlace);
         return (scope.Keep(o), inPlace || states is null ? null : scope.Keep(states));
-    }
-
-    /// <summary>The one dispatch.</summary>
-    private Tensor Step(LinearShape shape, Tensor? ht, Tensor? initialState, StateSlots? slots = null, RecurrentDelta.Switches switches = 0)
-    {
-        switches |= Activations.Switches
-            | (ReadsUndecayed ? RecurrentDelta.Switches.ReadsUndecayed : 0)
-            | (StateVFirst ? RecurrentDelta.Switches.Transposed : 0)
-            | (EraseGate is null ? 0 : RecurrentDelta.Switches.EraseTimesKey)
-            | (Beta is { Rank: 4 } ? RecurrentDelta.Switches.BetaVector : 0);
-        return RecurrentDelta.Run(shape, new(Q, K, V)
-        {
-            A = EraseGate ?? P, W = WriteGate, Beta = Beta, G = G, Gk = Gk, Gv = Gv, ALog = Activations.ALog, DtBias = Activations.DtBias,
-            Steps = Householders, Switches = switches, BetaScale = Activations.AllowNegEigval ? 2 : 1, LowerBound = Activations.LowerBound ?? 0,
-        }, ScaleOf(shape), initialState, ht, slots);
     }
 
     /// <summary>In chunks. Records its gradients.</summary>
@@ -108,6 +113,7 @@ internal sealed record DeltaRule
         using var scope = new TensorScope();
         var shape = Check();
         if (Householders > 1) return Stretch(shape, chunk, scope);
+        if (B is not null) return Generalized(shape, chunk, scope);
         var inner = Activate(shape, chunk);
         var (o, ht, _) = Gv is null && inner.Beta is not { Rank: 4 } ? Heads(inner) : Columns(inner);
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
@@ -158,6 +164,13 @@ internal sealed record DeltaRule
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
     }
 
+    private (Tensor O, Tensor? FinalState) Generalized(LinearShape shape, int chunk, TensorScope scope)
+    {
+        var (a, b) = IsProduct ? (Elementwise.Scale(P!, -1), Elementwise.Mul(P!, B!)) : (P!, B!);
+        var (o, ht) = DplrChunk.Run(shape, chunk, Q, K, V, a, b, Gk, ScaleOf(shape.K), InitialState, OutputFinalState, StateVFirst);
+        return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
+    }
+
     /// <summary>A call after its activations, every tensor with value heads.</summary>
     private sealed record Operands(LinearShape Shape, int Chunk, Tensor Q, Tensor K, Tensor Erase, Tensor V, Tensor? Beta, Tensor? G, Tensor? Gk)
     {
@@ -166,7 +179,7 @@ internal sealed record DeltaRule
     }
 
     private (Tensor O, Tensor? FinalState, Tensor States) Heads(Operands x) =>
-        DeltaChunk.Run(x.Shape, x.Chunk, x.Q, x.K, x.Erase, x.V, x.Beta, x.Gate, ReadsUndecayed, ScaleOf(x.Shape), InitialState, OutputFinalState, StateVFirst);
+        DeltaChunk.Run(x.Shape, x.Chunk, x.Q, x.K, x.Erase, x.V, x.Beta, x.Gate, ReadsUndecayed, ScaleOf(x.Shape.K), InitialState, OutputFinalState, StateVFirst);
 
     /// <summary>Decays or step sizes of value channels: a column of the state depends on no other, so each becomes a head of one value channel. Costs as many heads.</summary>
     private (Tensor O, Tensor? FinalState, Tensor States) Columns(Operands x)
@@ -185,7 +198,7 @@ internal sealed record DeltaRule
         var k = OfHeads(x.K);
         var h0 = InitialState is null || StateVFirst ? InitialState : Transposes.LastTwo(InitialState);
         var (o, ht, states) = DeltaChunk.Run(shape with { H = heads, V = 1 }, x.Chunk, OfHeads(x.Q), k, ReferenceEquals(x.Erase, x.K) ? k : OfHeads(x.Erase),
-            x.V.View(shape.B, shape.T, heads, 1), beta, gate, ReadsUndecayed, ScaleOf(shape), h0?.View(shape.N, heads, shape.K, 1), OutputFinalState, false);
+            x.V.View(shape.B, shape.T, heads, 1), beta, gate, ReadsUndecayed, ScaleOf(shape.K), h0?.View(shape.N, heads, shape.K, 1), OutputFinalState, false);
         ht = ht?.View(shape.N, shape.H, shape.V, shape.K);
         return (o.View(shape.B, shape.T, shape.H, shape.V), ht is null || StateVFirst ? ht : Transposes.LastTwo(ht), states);
     }
@@ -195,26 +208,24 @@ internal sealed record DeltaRule
         var (o, ht) = (this with
         {
             Q = inputs[0]!, K = inputs[1]!, V = inputs[2]!, P = inputs[3], EraseGate = inputs[4], WriteGate = inputs[5], Beta = inputs[6], G = inputs[7], Gk = inputs[8],
-            Gv = inputs[9], InitialState = inputs[10], Activations = Activations with { ALog = inputs[11], DtBias = inputs[12] },
+            Gv = inputs[9], InitialState = inputs[10], Activations = Activations with { ALog = inputs[11], DtBias = inputs[12] }, B = inputs[13],
         }).Chunk(ChunkTiles.Size);
         return ht is null ? [o] : [o, ht];
     }
-
-    private float ScaleOf(LinearShape shape) => Scale ?? 1 / MathF.Sqrt(shape.K);
 
     private LinearShape Check()
     {
         var shape = Householders == 1 ? LinearShape.Of(Q, K, V, CuSeqlens, shared: true) : TokensOf(LinearShape.Of(K, K, V, CuSeqlens?.Stretched(Householders), shared: true));
         var rows = shape with { T = shape.T * Householders };
-        Require.SameDevice(Q, P, EraseGate, WriteGate, Beta, G, Gk, Gv, InitialState, Activations.ALog, Activations.DtBias);
-        foreach (var (row, name) in new[] { (P, "p"), (EraseGate, "b") })
+        Require.SameDevice([Q, .. Inputs]);
+        foreach (var (row, name) in new[] { (P, Names.P), (B, Names.B), (EraseGate, "b") })
         {
             Require.Type(row, Q.DType, name);
             Require.Shape(row, name, K.Shape);
         }
         rows.CheckChannelGate(WriteGate, shape.V, "w");
         shape.CheckHeadGate(G, "g");
-        shape.CheckChannelGate(Gk, shape.K, G is null && Gv is null ? "g" : "gk");
+        shape.CheckChannelGate(Gk, shape.K, B is null && G is null && Gv is null ? "g" : "gk");
         shape.CheckChannelGate(Gv, shape.V, "gv");
         if (Beta is { Rank: 4 }) rows.CheckChannelGate(Beta, shape.V, "beta");
         else rows.CheckHeadGate(Beta, "beta");

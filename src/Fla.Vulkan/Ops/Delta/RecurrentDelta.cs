@@ -13,7 +13,7 @@ internal static class RecurrentDelta
 
     /// <summary>What the kernel does besides the plain recurrence; numbers as in the shader.</summary>
     [Flags]
-    internal enum Switches : uint
+    private enum Switches : uint
     {
         None = 0,
         Reverse = 1,
@@ -29,68 +29,37 @@ internal static class RecurrentDelta
         TokenStates = 1024,
     }
 
-    /// <summary>Inputs of the recurrence; all but q, k and v may be null.</summary>
-    internal sealed record Inputs(Tensor Q, Tensor K, Tensor V)
-    {
-        /// <summary>Erase rows of q's type and shape.</summary>
-        public Tensor? A { get; init; }
-
-        /// <summary>Where the correction is written: DPLR.</summary>
-        public Tensor? B { get; init; }
-
-        /// <summary>Step sizes.</summary>
-        public Tensor? Beta { get; init; }
-
-        /// <summary>Log decay a head.</summary>
-        public Tensor? G { get; init; }
-
-        /// <summary>Log decay a key channel.</summary>
-        public Tensor? Gk { get; init; }
-
-        /// <summary>Log decay a value channel.</summary>
-        public Tensor? Gv { get; init; }
-
-        /// <summary>Factors of the values.</summary>
-        public Tensor? W { get; init; }
-
-        /// <summary>Logarithm of the gate's rate.</summary>
-        public Tensor? ALog { get; init; }
-
-        /// <summary>Bias of the gate.</summary>
-        public Tensor? DtBias { get; init; }
-
-        /// <summary>What is switched on.</summary>
-        public Switches Switches { get; init; }
-
-        /// <summary>Rows of k, v and β that a token has.</summary>
-        public int Steps { get; init; } = 1;
-
-        /// <summary>Factor of σ(β).</summary>
-        public float BetaScale { get; init; } = 1;
-
-        /// <summary>Least decay of the bounded gate.</summary>
-        public float LowerBound { get; init; }
-    }
-
     /// <summary>Runs the recurrence; records nothing.</summary>
     /// <param name="shape">Sizes; its heads are those of v.</param>
-    /// <param name="inputs">Tensors that fit them.</param>
-    /// <param name="scale">Factor of q.</param>
+    /// <param name="rule">The call.</param>
     /// <param name="initialState">fp32, or null.</param>
     /// <param name="ht">Where the final state goes; null when it is not wanted.</param>
     /// <param name="slots">Where in <paramref name="initialState"/> and <paramref name="ht"/>, which are pools of states then, each sequence has its own.</param>
+    /// <param name="hasTokenStates"><paramref name="ht"/> is no pool but gets the state after each token.</param>
     /// <returns>o [B,T,HV,V] in q's type.</returns>
-    public static Tensor Run(LinearShape shape, Inputs inputs, float scale, Tensor? initialState, Tensor? ht, StateSlots? slots = null)
+    public static Tensor Run(LinearShape shape, DeltaRule rule, Tensor? initialState, Tensor? ht, StateSlots? slots = null, bool hasTokenStates = false)
     {
-        var o = Tensor.Empty(inputs.Q.Device, inputs.Q.DType, shape.B, shape.T, shape.H, shape.V);
-        Tensor?[] typed = [inputs.Beta, inputs.G, inputs.Gk, inputs.Gv, inputs.W, inputs.ALog, inputs.DtBias];
+        var (q, act) = (rule.Q, rule.Activations);
+        var o = Tensor.Empty(q.Device, q.DType, shape.B, shape.T, shape.H, shape.V);
+        var switches = (rule.Reverse ? Switches.Reverse : 0)
+            | (rule.ReadsUndecayed ? Switches.ReadsUndecayed : 0)
+            | (rule.StateVFirst ? Switches.Transposed : 0)
+            | (act.UseQkL2Norm ? Switches.L2Norm : 0)
+            | (rule.EraseGate is null ? 0 : Switches.EraseTimesKey)
+            | (rule.IsProduct ? Switches.NegatedErase : 0)
+            | (act.UseBetaSigmoid ? Switches.BetaSigmoid : 0)
+            | (rule.Beta is { Rank: 4 } ? Switches.BetaVector : 0)
+            | (act.UseGate ? Switches.Gate : 0)
+            | (act.UseGate && act.LowerBound is not null ? Switches.BoundedGate : 0)
+            | (hasTokenStates ? Switches.TokenStates : 0);
+        Tensor?[] typed = [rule.Beta, rule.G, rule.Gk, rule.Gv, rule.WriteGate, act.ALog, act.DtBias];
         var types = typed.Select((x, i) => RowLayout.TypeCode(x) << (4 * i)).Aggregate((a, b) => a | b);
         var groups = (long)shape.N * shape.H * ((shape.V + Columns - 1) / Columns);
         uint rows = shape.K switch { <= 64 => 8, <= 128 => 16, _ => 32 };
         Kernel.Launch(o.Device,
-            new(inputs.Q, inputs.K, inputs.V, inputs.A, inputs.B, o, inputs.Beta, inputs.G, inputs.Gk, inputs.Gv, inputs.W, inputs.ALog, inputs.DtBias,
-                initialState, ht, shape.Packed?.Starts, slots?.Table, (uint)shape.T, (uint)inputs.Q.Size(2), (uint)shape.H, (uint)shape.K, (uint)shape.V, (uint)groups,
-                (uint)inputs.Steps, (uint)inputs.Switches, types, (uint)(slots?.PerSequence ?? 0), scale, inputs.BetaScale, inputs.LowerBound),
+            new(q, rule.K, rule.V, rule.EraseGate ?? rule.P, rule.B, o, rule.Beta, rule.G, rule.Gk, rule.Gv, rule.WriteGate, act.ALog, act.DtBias,
+                initialState, ht, shape.Packed?.Starts, slots?.Table, (uint)shape.T, (uint)q.Size(2), (uint)shape.H, (uint)shape.K, (uint)shape.V, (uint)groups,
+                (uint)rule.Householders, (uint)switches, types, (uint)(slots?.PerSequence ?? 0), rule.ScaleOf(shape.K), act.AllowNegEigval ? 2 : 1, act.LowerBound ?? 0),
             Grid.Linear(groups), o.DType.Variant(), Columns * Groups, rows, slots is null ? 0u : 1);
         return o;
     }

@@ -42,6 +42,37 @@ internal sealed record DeltaCase(int B = 2, int T = 70, int H = 2, int K = 32, i
     /// <summary>β is a logit.</summary>
     public bool HasRawBeta { get; init; }
 
+    /// <summary>What every op with gates and shared heads is tried with.</summary>
+    public static IEnumerable<DeltaCase> Gated
+    {
+        get
+        {
+            var usual = new DeltaCase();
+            yield return usual;
+            yield return usual with { HasStates = false, Scale = 0.3 };
+            yield return usual with { B = 1, T = 15, K = 60, V = 100, H = 1, VFirst = true };
+            yield return usual with { B = 1, T = 65, H = 2, Groups = 2, V = 37 };
+            yield return usual with { Normalizer = 0.01 };
+            yield return usual with { Normalizer = 10, VFirst = true };
+            yield return usual with { B = 1, T = 97, H = 1, Groups = 3, Packed = [0, 1, 17, 80, 80, 97], VFirst = true };
+            yield return usual with { B = 1, T = 15, Packed = [0, 0, 15] };
+            yield return usual with { Type = DType.Float16 };
+            yield return usual with { Type = DType.BFloat16, GateType = DType.BFloat16 };
+        }
+    }
+
+    /// <summary>Everything in the kernel at once: l2norm, gate, β sigmoid.</summary>
+    public static IEnumerable<DeltaCase> Raw
+    {
+        get
+        {
+            var usual = new DeltaCase { HasUnitKeys = false, HasRawBeta = true, Groups = 2, H = 1 };
+            yield return usual;
+            yield return usual with { B = 1, T = 50, Packed = [0, 20, 20, 50], VFirst = true };
+            yield return usual with { Type = DType.Float16 };
+        }
+    }
+
     public int HV => H * Groups;
 
     public int N => Packed is null ? B : Packed.Length - 1;

@@ -7,29 +7,9 @@ namespace Fla.Vulkan.Tests.Ops.Delta;
 
 public sealed class KdaTests(TestDevice device) : DeviceTests(device)
 {
-    private static IEnumerable<DeltaCase> Cases()
-    {
-        var usual = new DeltaCase();
-        yield return usual;
-        yield return usual with { HasStates = false, Scale = 0.3 };
-        yield return usual with { B = 1, T = 15, K = 60, V = 100, H = 1, VFirst = true };
-        yield return usual with { B = 1, T = 65, H = 2, Groups = 2, V = 37 };
-        yield return usual with { Normalizer = 0.01 };
-        yield return usual with { Normalizer = 10, VFirst = true };
-        yield return usual with { B = 1, T = 97, H = 1, Groups = 3, Packed = [0, 1, 17, 80, 80, 97], VFirst = true };
-        yield return usual with { B = 1, T = 15, Packed = [0, 0, 15] };
-        yield return usual with { Type = DType.Float16 };
-        yield return usual with { Type = DType.BFloat16, GateType = DType.BFloat16 };
-    }
+    private static IEnumerable<DeltaCase> Cases() => DeltaCase.Gated;
 
-    /// <summary>Everything in the kernel at once: l2norm, gate, β sigmoid.</summary>
-    private static IEnumerable<DeltaCase> RawCases()
-    {
-        var usual = new DeltaCase { HasUnitKeys = false, HasRawBeta = true, Groups = 2, H = 1 };
-        yield return usual;
-        yield return usual with { B = 1, T = 50, Packed = [0, 20, 20, 50], VFirst = true };
-        yield return usual with { Type = DType.Float16 };
-    }
+    private static IEnumerable<DeltaCase> RawCases() => DeltaCase.Raw;
 
     private static RefResult Expected(DeltaCase c, bool isRaw = false, double? bound = null, bool hasRate = true, string beta = "beta") =>
         c.Expect($"kda {isRaw} {bound} {hasRate} {beta}", () => new DeltaRecurrence
