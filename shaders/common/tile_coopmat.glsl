@@ -164,8 +164,10 @@ void accReplace(inout Acc acc, uint at, FragC f) {
 // Accumulators as they are into a tile, in the storage type: 16-bit accumulators carry the patterns, as there are none of bfloat16.
 #ifdef T_bf16
 #define TILE_HALF(x) uint16BitsToFloat16(bfloat16BitsToUintEXT(bfloat16_t(x)))
+#define TILE_FULL(x) uintBitsToFloat(uint(float16BitsToUint16(x)) << 16)
 #else
 #define TILE_HALF(x) float16_t(x)
+#define TILE_FULL(x) float(x)
 #endif
 #define FragHalf coopmat<float16_t, gl_ScopeSubgroup, FRAG_M, FRAG_N, gl_MatrixUseAccumulator>
 #define accLay(acc, tile) if (accActive()) { \
@@ -176,11 +178,24 @@ void accReplace(inout Acc acc, uint at, FragC f) {
         coopMatStore(tileH, tilePool, (tileL.at + accRow(tileF / PER_N) * tileL.stride + accColumn(tileF % PER_N) / 4) >> 1, tileL.stride >> 1, gl_CooperativeMatrixLayoutRowMajor); \
     } }
 
+// And a tile added to accumulators.
+#define accAddTile(acc, tile) if (accActive()) { \
+    const Tile tileL = tile; \
+    ACC_FRAGMENTS(tileF) { \
+        FragHalf tileH; \
+        coopMatLoad(tileH, tilePool, (tileL.at + accRow(tileF / PER_N) * tileL.stride + accColumn(tileF % PER_N) / 4) >> 1, tileL.stride >> 1, gl_CooperativeMatrixLayoutRowMajor); \
+        [[unroll]] for (uint tileE = 0; tileE < tileH.length(); tileE++) acc.f[tileF][tileE] += TILE_FULL(tileH[tileE]); \
+    } }
+
 // The same in fp32: rows of a tile of floats begin TILE_FLOATS vectors apart, the first at oct `place` of the pool.
 #define TILE_FLOATS (TILE_N / 4 + 1)
 #define accSpread(acc, place) if (accActive()) { \
     ACC_FRAGMENTS(tileF) coopMatStore(acc.f[tileF], tilePool, (place) + accRow(tileF / PER_N) * TILE_FLOATS + accColumn(tileF % PER_N) / 4, TILE_FLOATS, gl_CooperativeMatrixLayoutRowMajor); \
     }
+#define accCollect(acc, place) if (accActive()) { \
+    ACC_FRAGMENTS(tileF) coopMatLoad(acc.f[tileF], tilePool, (place) + accRow(tileF / PER_N) * TILE_FLOATS + accColumn(tileF % PER_N) / 4, TILE_FLOATS, gl_CooperativeMatrixLayoutRowMajor); \
+    }
+void tilePutFloats(uint r, uint c, vec4 x) { tilePool[r * TILE_FLOATS + c / 4] = floatBitsToUint(x); }
 vec4 tileFloats(uint place, uint r, uint c) { return uintBitsToFloat(tilePool[place + r * TILE_FLOATS + c / 4]); }
 
 #define ACC_PUT(acc, tile, r, c, x, expr) ACC_OCTS(acc, r, c, x, expr, tilePool[(tile.at + r * tile.stride + c / 4) >> 1] = uvec4(tileLow, tileHigh);)

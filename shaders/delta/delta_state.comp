@@ -1,4 +1,4 @@
-// STATE-delta: walks the chunks of a sequence with 64 columns of the state S [K, V] in K / 64 accumulators, and stores S at each chunk.
+// STATE-delta: walks the chunks of a sequence with COLUMNS columns of the state S [K, V] in K / 64 accumulators, and stores S at each chunk.
 //   out = base + f * (x S);   S <- e^{G_C} S + (f' * y)^T out + (f'' * z)^T w
 //   forward: states[c] enters chunk c.  delta rule: f = sign = -1, x = W, base = U, f' = e^{G_C - G}, y = k, no z; out = V~
 //     generalized: f = sign = 1, y = b e^{G_C - G}, z = k e^{G_C - G}, w = v, f' = f'' = 1
@@ -7,7 +7,7 @@
 // With a gate of channels the e^G factors are expected in y and z (in reverse x and z), and S decays by rows.
 // x, y, z [tokens, H, K]; base, w, out [tokens, H, V]; gate: cumulative log decay in the chunk, fp32 [tokens, H] or [tokens, H, K] by GATE;
 // initial, final fp32 [N, H, K, V] (INITIAL_T, FINAL_T: [N, H, V, K]) or null; states [chunks, H, K, V].
-// One workgroup a tile of 64 columns (x), head (y) and sequence (z).
+// One workgroup a tile of COLUMNS columns (x), head (y) and sequence (z).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
 // @exclude T=f32 MM=coopmat
 // @requires MM=coopmat: cooperative_matrix
@@ -34,24 +34,30 @@ const bool HAS_SECOND = (FLAGS & 8) != 0;                  // z and w are given
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
-// Cooperative matrices take a tile in one slice.
+#define COLUMNS TILE_N
 #ifdef MM_coopmat
+// Tiles of 64 channels in one slice. A tile of x, y or z; and of S, the base, out or w: little enough shared memory for several workgroups at once.
 #define ROWS 64
+#define TILE_QUADS (tileQuads(64, 64) + tileQuads(64, COLUMNS))
+#define TILE_BARE
 #else
-#define ROWS SLICE
-#endif
 // Either ROWS columns of x and ROWS rows of S; or out (w) and ROWS rows of y (z).
-#define QUADS_READ (tileQuads(64, ROWS) + tileQuads(ROWS, 64))
-#define QUADS_WRITE (tileQuads(64, 64) + tileQuads(ROWS, 64))
+#define ROWS SLICE
+#define QUADS_READ (tileQuads(64, ROWS) + tileQuads(ROWS, COLUMNS))
+#define QUADS_WRITE (tileQuads(64, COLUMNS) + tileQuads(ROWS, 64))
 #define TILE_QUADS (QUADS_READ > QUADS_WRITE ? QUADS_READ : QUADS_WRITE)
-#define TILE_VECTOR (256 + 64 * STATES)
+#endif
+#define TILE_VECTOR (192 + 64 * STATES)
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 #include "delta/gates.glsl"
+#include "delta/tiles.glsl"
 #include "delta/save.glsl"
 
-uint K = args.K, V = args.V, H = args.H, head = gl_WorkGroupID.y, v0 = gl_WorkGroupID.x * 64;
+uint K = args.K, V = args.V, H = args.H, head = gl_WorkGroupID.y, v0 = gl_WorkGroupID.x * COLUMNS;
 const bool reverse = (FLAGS & REVERSE) != 0;
+// Which of the rows' factors differ from 1.
+const bool SCALES_X = reverse && GATE == HEADS, SCALES_Y = reverse || GATE == HEADS;
 
 vec4 loadState(uint64_t at, uint k, uint v) {
     if ((FLAGS & INITIAL_T) == 0) return loadTail4F(atF(args.initial, at), k * V + v, k < K ? int(V) - int(v) : 0);
@@ -73,40 +79,89 @@ Step stepAt(Span sequence, uint chunks, uint i) {
     return Step(index, min(args.C, sequence.count - index * args.C), uint64_t(sequence.first + index * args.C) * H + head);
 }
 
-// What an invocation holds of the next chunk, read while the products of the one before run: with heads G of token `lane`, with channels the decays of its
-// rows of the state.
+// What an invocation holds of the next chunk, read while the products of this one run: with heads G of token `lane` and of the last, with channels the decays
+// of its rows of the state. (No address is the same for all lanes: that is read even of sequences without tokens by CPU drivers.)
 const uint DECAYS = (64 * STATES + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
 #define FETCH_GATES(step) { \
-    if (GATE == HEADS) nextGate = atF(args.gate, step.token).v[min(lane % 64, step.count - 1) * H]; \
+    if (GATE == HEADS) { \
+        nextGate = atF(args.gate, step.token).v[min(lane % 64, step.count - 1) * H]; \
+        nextLast = atF(args.gate, step.token).v[min(lane + step.count, step.count - 1) * H]; \
+    } \
     if (GATE == CHANNELS) { \
         [[unroll]] for (uint d = 0; d < DECAYS; d++) { \
             nextDecay[d] = atF(args.gate, step.token * K).v[(step.count - 1) * H * K + min(lane + d * gl_WorkGroupSize.x, K - 1)]; \
         } \
     } }
 
-// Cooperative matrices: and its octs of each tile.
+// Cooperative matrices: and its octs of the tiles that land next: x and base, y and w, z.
 #ifdef MM_coopmat
 const uint RUNS = TILE_RUNS(64, 64);
-#define FETCH_KEYS(octs, p, step) { \
+#define FETCH_KEYS(t, p, step) { \
     TBuf rows = atT(p, step.token * K); \
-    [[unroll]] for (uint t = 0; t < STATES; t++) TILE_FETCH(octs, t * RUNS, 64, 64, rows, 0, t * 64, K, H * K, step.count) }
-#define FETCH_VALUES(octs, p, step) TILE_FETCH(octs, 0, 64, 64, atT(p, step.token * V), 0, v0, V, H * V, step.count)
-#define STAGE_X(t, p) TILE_LAND(x, 64, 64, nextX, (t) * RUNS, 0, (t) * 64, K, step.count)
-#define STAGE_Y(t, s0) TILE_LAND_SCALED(keys, 64, 64, nextY, (t) * RUNS, 0, (t) * 64, K, step.count, r, tileVector[128 + r])
-#define STAGE_Z(t, s0) TILE_LAND_SCALED(keys, 64, 64, nextZ, (t) * RUNS, 0, (t) * 64, K, step.count, r, tileVector[192 + r])
-#define STAGE_W TILE_LAND(values, 64, 64, nextW, 0, 0, v0, V, step.count)
-#define STAGE_BASE TILE_LAND(values, 64, 64, nextBase, 0, 0, v0, V, step.count) barrier();
-#define BASE(r, c) tileGet(values, r, c)
+    TILE_FETCH(nextKeys, (t) * RUNS, 64, 64, rows, 0, (t) * 64, K, H * K, step.count) }
+#define FETCH_VALUES(p, step) { \
+    TBuf rows = atT(p, step.token * V); \
+    TILE_FETCH(nextValues, 0, 64, COLUMNS, rows, 0, v0, V, H * V, step.count) }
+#define STAGE_X(t, p) TILE_LAND(xTile, 64, 64, nextKeys, (t) * RUNS, 0, (t) * 64, K, step.count)
+#define STAGE_Y(t, s0) \
+    if (SCALES_Y) TILE_LAND_SCALED(yTile, 64, 64, nextKeys, (t) * RUNS, 0, (t) * 64, K, step.count, r, tileVector[64 + r]) \
+    else TILE_LAND(yTile, 64, 64, nextKeys, (t) * RUNS, 0, (t) * 64, K, step.count)
+#define STAGE_Z(t, s0) TILE_LAND_SCALED(yTile, 64, 64, nextKeys, (t) * RUNS, 0, (t) * 64, K, step.count, r, tileVector[128 + r])
+#define STAGE_VALUES TILE_LAND(values, 64, COLUMNS, nextValues, 0, 0, v0, V, step.count)
+#define STAGE_W STAGE_VALUES
+#define LAY(S, p) accLay(S, part)
+// A subgroup's fragments of out take the places of the same fragments of the base.
+#define LAY_OUT { \
+    STAGE_VALUES \
+    barrier(); \
+    if (HAS_SECOND) FETCH_VALUES(args.w, step) \
+    else FETCH_VALUES(args.base, next) \
+    if (SCALES_X) accScaleRows(acc, 0) \
+    accScale(acc, reverse ? 1.0 : args.sign) \
+    accAddTile(acc, values) \
+    tileSync(); \
+    accLay(acc, values) }
+#define STATE_SET(acc, r, c, expr) { \
+    TILE_DEAL(tileI, 64 * (COLUMNS / 4)) { \
+        uint r = tileI / (COLUMNS / 4), c = tileI % (COLUMNS / 4) * 4; \
+        tilePutFloats(r, c, expr); \
+    } \
+    barrier(); \
+    accCollect(acc, 0) \
+    barrier(); }
+Tile xTile = Tile(0, tileStride(64), false), yTile = xTile, part = Tile(tileQuads(64, 64), tileStride(COLUMNS), false), values = part;
 #else
-#define FETCH_KEYS(octs, p, step)
-#define FETCH_VALUES(octs, p, step)
-#define STAGE_X(t, p) TILE_ROWS(x, 64, ROWS, atT(args.x, step.token * K), 0, (t) * 64 + (p), K, H * K, step.count)
-#define STAGE_Y(t, s0) TILE_SCALED_ROWS(keys, ROWS, 64, atT(args.y, step.token * K), s0, (t) * 64, K, H * K, step.count, r, tileVector[128 + (s0) + r])
-#define STAGE_Z(t, s0) TILE_SCALED_ROWS(keys, ROWS, 64, atT(args.z, step.token * K), s0, (t) * 64, K, H * K, step.count, r, tileVector[192 + (s0) + r])
-#define STAGE_W TILE_ROWS(values, 64, 64, atT(args.w, step.token * V), 0, v0, V, H * V, step.count)
-#define STAGE_BASE
-#define BASE(r, c) widen(rowQuad(atT(args.base, step.token * V), r, v0 + c, V, H * V, step.count))
+#define FETCH_KEYS(t, p, step) {}
+#define FETCH_VALUES(p, step) {}
+#define STAGE_X(t, p) TILE_ROWS(xTile, 64, ROWS, atT(args.x, step.token * K), 0, (t) * 64 + (p), K, H * K, step.count)
+#define STAGE_Y(t, s0) TILE_SCALED_ROWS(yTile, ROWS, 64, atT(args.y, step.token * K), s0, (t) * 64, K, H * K, step.count, r, (SCALES_Y ? tileVector[64 + (s0) + r] : 1.0))
+#define STAGE_Z(t, s0) TILE_SCALED_ROWS(yTile, ROWS, 64, atT(args.z, step.token * K), s0, (t) * 64, K, H * K, step.count, r, tileVector[128 + (s0) + r])
+#define STAGE_W TILE_ROWS(values, 64, COLUMNS, atT(args.w, step.token * V), 0, v0, V, H * V, step.count)
+#define LAY(S, p) ACC_EACH(S, r, c, s, if (r / ROWS == p / ROWS) tilePut(part, r % ROWS, c, s);)
+#define LAY_OUT \
+    ACC_PUT(acc, values, r, c, s, (widen(rowQuad(atT(args.base, step.token * V), r, v0 + c, V, H * V, step.count)) + (SCALES_X ? tileVector[r] : reverse ? 1.0 : args.sign) * s))
+#define STATE_SET(acc, r, c, expr) ACC_SET(acc, r, c, expr)
+Tile xTile = Tile(0, tileStride(ROWS), false), yTile = Tile(tileQuads(64, COLUMNS), tileStride(64), false);
+Tile part = Tile(tileQuads(64, ROWS), tileStride(COLUMNS), false), values = Tile(0, tileStride(COLUMNS), false);
 #endif
+
+#ifdef MM_coopmat
+#define EACH_SLICE(s0, statements) { const uint s0 = 0; statements }
+#else
+#define EACH_SLICE(s0, statements) [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += ROWS) { statements }
+#endif
+
+// S[t] += (tile of y or z)^T values, for all tiles, ROWS tokens at a time. The registers they come from then take up what `ahead` reads.
+#define WRITE(STAGE, ahead, saves) \
+    EACH_TILE(t, EACH_SLICE(s0, \
+        STAGE(t, s0) \
+        barrier(); \
+        ahead(t) \
+        if (saves && t == 0 && s0 == 0) TILE_SAVE(values, 64, COLUMNS, o, r, c, r * H * V + v0 + c, (r < step.count ? int(V) - int(v0 + c) : 0)) \
+        mma(S[t], T(yTile), Tile(values.at + s0 * values.stride, values.stride, false), ROWS); \
+        barrier();))
+#define AHEAD_X(t) FETCH_KEYS(t, args.x, next)
+#define AHEAD_Z(t) if (HAS_SECOND) FETCH_KEYS(t, args.z, step) else FETCH_KEYS(t, args.x, next)
 
 void main() {
     uint n = gl_WorkGroupID.z, lane = gl_LocalInvocationIndex;
@@ -114,112 +169,78 @@ void main() {
     uint chunks = (sequence.count + args.C - 1) / args.C;
     uint first = firstChunk(args.packed, args.N, n, args.T, args.C);
     uint64_t corner = (uint64_t(n) * H + head) * K * V;
-    Tile x = Tile(0, tileStride(ROWS), false), part = Tile(tileQuads(64, ROWS), tileStride(64), false);
-    Tile values = Tile(0, tileStride(64), false), keys = Tile(tileQuads(64, 64), tileStride(64), false);
-    float nextGate, nextDecay[DECAYS];
+    float nextGate, nextLast, nextDecay[DECAYS];
 #ifdef MM_coopmat
-    TILE_AHEAD(nextX, STATES, 64, 64)
-    TILE_AHEAD(nextY, STATES, 64, 64)
-    TILE_AHEAD(nextZ, STATES, 64, 64)
-    TILE_AHEAD(nextBase, 1, 64, 64)
-    TILE_AHEAD(nextW, 1, 64, 64)
+    TILE_AHEAD(nextKeys, STATES, 64, 64)
+    TILE_AHEAD(nextValues, 1, 64, COLUMNS)
 #endif
 
     Acc S[STATES];
-    [[unroll]] for (uint t = 0; t < STATES; t++) {
-        accZero(S[t]);
-        if (!isNull(args.initial)) ACC_SET(S[t], r, c, loadState(corner, t * 64 + r, v0 + c))
+    EACH_TILE(t, accZero(S[t]);)
+    if (!isNull(args.initial)) {
+        [[dont_unroll]] for (uint place = 0; place < STATES; place++) {
+            Acc s;
+            STATE_SET(s, r, c, loadState(corner, place * 64 + r, v0 + c))
+            EACH_TILE(t, if (t == place) accAdd(S[t], s);)
+        }
     }
     if (chunks > 0) {
         Step begin = stepAt(sequence, chunks, 0);
         FETCH_GATES(begin)
-        FETCH_KEYS(nextX, args.x, begin)
-        FETCH_VALUES(nextBase, args.base, begin)
-        FETCH_KEYS(nextY, args.y, begin)
-        if (HAS_SECOND) {
-            FETCH_KEYS(nextZ, args.z, begin)
-            FETCH_VALUES(nextW, args.w, begin)
-        }
+        EACH_TILE(t, FETCH_KEYS(t, args.x, begin))
+        FETCH_VALUES(args.base, begin)
     }
     [[dont_unroll]] for (uint i = 0; i < chunks; i++) {
         Step step = stepAt(sequence, chunks, i), next = stepAt(sequence, chunks, min(i + 1, chunks - 1));
 
-        // tileVector: G of the tokens (heads), factors of rows of x S, y and z; from 256 on decays of the state's rows (channels).
+        // tileVector: factors of rows of x S, y and z; from 192 on decays of the state's rows (channels).
+        float decay = GATE == HEADS ? exp(nextLast) : 1.0;
         if (lane < 64) {
-            if (GATE == HEADS) tileVector[lane] = nextGate;
-            tileVector[64 + lane] = reverse ? 1.0 : args.sign;
-            tileVector[128 + lane] = reverse ? args.sign : 1.0;
-            tileVector[192 + lane] = args.scale;
+            float toEnd = GATE == HEADS ? exp(nextLast - nextGate) : 1.0;
+            tileVector[lane] = toEnd;
+            tileVector[64 + lane] = reverse ? args.sign : toEnd;
+            tileVector[128 + lane] = reverse && GATE == HEADS ? args.scale * exp(nextGate) : args.scale;
         }
         if (GATE == CHANNELS) {
             [[unroll]] for (uint d = 0; d < DECAYS; d++) {
                 uint c = lane + d * gl_WorkGroupSize.x;
-                if (c < 64 * STATES) tileVector[256 + c] = exp(nextDecay[d]);
+                if (c < 64 * STATES) tileVector[192 + c] = exp(nextDecay[d]);
             }
         }
         FETCH_GATES(next)
-        barrier();
-        if (GATE == HEADS && lane < 64) {
-            float g = tileVector[lane], last = tileVector[63];
-            if (reverse) {
-                tileVector[64 + lane] = exp(last - g);
-                tileVector[192 + lane] = args.scale * exp(g);
-            } else tileVector[128 + lane] = exp(last - g);
-        }
 
         TBuf states = atT(args.states, (uint64_t(first + step.index) * H + head) * K * V);
         Acc acc;
         accZero(acc);
-        [[unroll]] for (uint t = 0; t < STATES; t++) {
-            [[dont_unroll]] for (uint p = 0; p < 64; p += ROWS) {
-                STAGE_X(t, p)
-                if (ROWS == 64) {
-                    accLay(S[t], part)
-                } else {
-                    ACC_EACH(S[t], r, c, s, if (r / ROWS == p / ROWS) tilePut(part, r % ROWS, c, s);)
-                }
-                barrier();
-                uint k0 = t * 64 + p;
-                TILE_SAVE(part, ROWS, 64, states, r, c, (k0 + r) * V + v0 + c, (k0 + r < K ? int(V) - int(v0 + c) : 0))
-                mma(acc, x, part, ROWS);
-                barrier();
-            }
-        }
-        FETCH_KEYS(nextX, args.x, next)
-        STAGE_BASE
-        FETCH_VALUES(nextBase, args.base, next)
-        ACC_PUT(acc, values, r, c, s, BASE(r, c) + tileVector[64 + r] * s)
-        [[unroll]] for (uint t = 0; t < STATES; t++) {
+        EACH_TILE(t, EACH_SLICE(p,
+            STAGE_X(t, p)
+            LAY(S[t], p)
+            barrier();
+            FETCH_KEYS(t, args.y, step)
+            uint k0 = t * 64 + p;
+            TILE_SAVE(part, ROWS, COLUMNS, states, r, c, (k0 + r) * V + v0 + c, (k0 + r < K ? int(V) - int(v0 + c) : 0))
+            mma(acc, xTile, part, ROWS);
+            barrier();))
+        LAY_OUT
+        EACH_TILE(t,
             if (GATE == CHANNELS) {
-                accScaleRows(S[t], 256 + 64 * t);
+                accScaleRows(S[t], 192 + 64 * t);
             } else if (GATE == HEADS) {
-                accScale(S[t], exp(tileVector[63]));
-            }
-            [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += ROWS) {
-                STAGE_Y(t, s0)
-                barrier();
-                mma(S[t], T(keys), Tile(values.at + s0 * values.stride, values.stride, false), ROWS);
-                barrier();
-            }
-        }
-        FETCH_KEYS(nextY, args.y, next)
+                accScale(S[t], decay);
+            })
         TBuf o = atT(args.o, step.token * V);
-        TILE_SAVE(values, 64, 64, o, r, c, r * H * V + v0 + c, (r < step.count ? int(V) - int(v0 + c) : 0))
-        barrier();
+        WRITE(STAGE_Y, AHEAD_Z, true)
         if (HAS_SECOND) {
             STAGE_W
-            FETCH_VALUES(nextW, args.w, next)
-            [[unroll]] for (uint t = 0; t < STATES; t++) {
-                [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += ROWS) {
-                    STAGE_Z(t, s0)
-                    barrier();
-                    mma(S[t], T(keys), Tile(values.at + s0 * values.stride, values.stride, false), ROWS);
-                    barrier();
-                }
-            }
-            FETCH_KEYS(nextZ, args.z, next)
+            FETCH_VALUES(args.base, next)
+            WRITE(STAGE_Z, AHEAD_X, false)
         }
     }
     if (isNull(args.final)) return;
-    [[unroll]] for (uint t = 0; t < STATES; t++) ACC_EACH(S[t], r, c, s, storeState(corner, t * 64 + r, v0 + c, s);)
+    [[dont_unroll]] for (uint place = 0; place < STATES; place++) {
+        Acc s;
+        accZero(s);
+        EACH_TILE(t, if (t == place) accAdd(s, S[t]);)
+        EACH_QUAD(s, 0, j, r, c, x, storeState(corner, place * 64 + r, v0 + c, x);)
+    }
 }

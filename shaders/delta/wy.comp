@@ -27,26 +27,30 @@ layout(constant_id = 10) const uint SOURCE = 0;
 layout(constant_id = 11) const uint GATE = 0;
 layout(constant_id = 12) const bool EXCLUSIVE = false;
 layout(constant_id = 13) const bool SECOND = false;
+layout(constant_id = 14) const bool SAME = false;          // a is k
 
 const uint KEYS = 0, SCORES = 1, INVERSE = 2;
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
-// Either SLICE columns of a and k, or A in fp32, or M and SLICE rows of a or v.
-#define QUADS_KEYS (2 * tileQuads(64, SLICE))
-#define QUADS_FACTOR (tileQuads(64, 64) + tileQuads(SLICE, 64))
-#define QUADS_MOST (QUADS_KEYS > QUADS_FACTOR ? QUADS_KEYS : QUADS_FACTOR)
-#define TILE_QUADS (QUADS_MOST > INVERSE_QUADS ? QUADS_MOST : INVERSE_QUADS)
-#define TILE_VECTOR 192
 #ifdef MM_coopmat
-#define INVERSE_QUADS 2176
+// Two tiles: little enough shared memory for several workgroups at once.
+#define WIDTH 64
+#define TILE_QUADS (2 * tileQuads(64, 64))
+#define TILE_BARE
 #else
-#define INVERSE_QUADS 1088
+// Either WIDTH columns of a and k, or A in fp32, or M and WIDTH rows of a or v.
+#define WIDTH SLICE
+#define QUADS_KEYS (2 * tileQuads(64, WIDTH))
+#define QUADS_FACTOR (tileQuads(64, 64) + tileQuads(WIDTH, 64))
+#define TILE_QUADS (QUADS_KEYS > QUADS_FACTOR ? QUADS_KEYS : QUADS_FACTOR)
 #endif
+#define TILE_VECTOR 192
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 #include "delta/gates.glsl"
 #include "delta/inverse.glsl"
+#include "delta/tiles.glsl"
 #include "delta/save.glsl"
 
 uint K = args.K, V = args.V, H = args.H, C = args.C, head = gl_WorkGroupID.y;
@@ -64,41 +68,99 @@ vec4 unitLower(uint r, uint c, vec4 x) {
     return vec4(equal(uvec4(c, c + 1, c + 2, c + 3), uvec4(r))) + mix(vec4(0), x, lessThan(uvec4(c, c + 1, c + 2, c + 3), uvec4(r)));
 }
 
-vec4 strictLower(F32Buf A, uint r, uint c, uint count) {
-    return r < count && c < C ? mix(vec4(0), load4F(A, r * H * C + c), lessThan(uvec4(c, c + 1, c + 2, c + 3), uvec4(r))) : vec4(0);
+vec4 scoresAt(F32Buf A, uint r, uint c, uint count) { return load4F(A, r < count && c < C ? r * H * C + c : 0); }
+vec4 strictLower(uint r, uint c, vec4 x, uint count) {
+    return r < count && c < C ? mix(vec4(0), x, lessThan(uvec4(c, c + 1, c + 2, c + 3), uvec4(r))) : vec4(0);
 }
 
-// Operands are read while the products of those before run: a slice of a and k; or SLICE rows of a or v, 64 columns wide.
+// The same from given scores.
+vec4 lowerScores(uint r, uint c, vec4 x, uint count) { return args.sign * tileVector[r] * strictLower(r, c, x, count); }
+
+// Operands are read while the products of those before run: WIDTH columns of a and k; or WIDTH rows of a or v, 64 columns wide.
 #ifdef MM_coopmat
-#define AHEAD TILE_AHEAD(nextX, 1, 64, SLICE) TILE_AHEAD(nextY, 1, 64, SLICE) TILE_AHEAD(nextRows, 1, SLICE, 64)
+#define AHEAD TILE_AHEAD(nextX, 1, 64, 64) TILE_AHEAD(nextY, 1, 64, 64) vec4 nextGates[2 * TILE_RUNS(64, 64)];
+// Two tiles: of a and k, or where they are the same two of it.
+#define KEYS_STEP (SAME ? 128 : 64)
 #define FETCH_KEYS(k0) { \
-    TILE_FETCH(nextX, 0, 64, SLICE, rowsA, 0, k0, K, H * K, count) \
-    TILE_FETCH(nextY, 0, 64, SLICE, rowsK, 0, k0, K, H * K, count) }
+    TILE_FETCH(nextX, 0, 64, 64, rowsA, 0, k0, K, H * K, count) \
+    if (SAME) TILE_FETCH(nextY, 0, 64, 64, rowsA, 0, (k0) + 64, K, H * K, count) \
+    else TILE_FETCH(nextY, 0, 64, 64, rowsK, 0, k0, K, H * K, count) }
 #define LAND_KEYS(k0) { \
-    TILE_LAND(x, 64, SLICE, nextX, 0, 0, k0, K, count) \
-    TILE_LAND(y, 64, SLICE, nextY, 0, 0, k0, K, count) }
-#define FETCH_ROWS(p, s0, c0, width) TILE_FETCH(nextRows, 0, SLICE, 64, p, s0, c0, width, H * width, count)
-#define LAND_ROWS(p, s0, c0, width, r, factor) TILE_LAND_SCALED(rows, SLICE, 64, nextRows, 0, s0, c0, width, count, r, factor)
+    TILE_LAND(x, 64, 64, nextX, 0, 0, k0, K, count) \
+    TILE_LAND(y, 64, 64, nextY, 0, 0, (SAME ? k0 + 64 : k0), K, count) }
+#define TIMES_KEYS(acc) \
+    if (SAME) { \
+        mma(acc, x, T(x), 64) \
+        mma(acc, y, T(y), 64) \
+    } else mma(acc, x, T(y), 64)
+#define FETCH_ROWS(p, s0, c0, width) TILE_FETCH(nextX, 0, 64, 64, p, s0, c0, width, H * (width), count)
+#define LAND_ROWS(p, s0, c0, width, r, factor) TILE_LAND_SCALED(rows, 64, 64, nextX, 0, s0, c0, width, count, r, factor)
+// Rows of a under a gate of channels, with the decays that they see.
+#define FETCH_GATES(c0) \
+    if (GATE == CHANNELS) TILE_EACH_RUN(64, 64, i, r, c, \
+        nextGates[2 * i] = nextQuadF(gates, EXCLUSIVE ? max(r, 1) - 1 : r, (c0) + c, K, H * K, count); \
+        nextGates[2 * i + 1] = nextQuadF(gates, EXCLUSIVE ? max(r, 1) - 1 : r, (c0) + c + 4, K, H * K, count);)
+vec4 entry(uint r, vec4 g) { return tileVector[r] * (EXCLUSIVE && r == 0 ? vec4(1) : exp(g)); }
+uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high) { return uvec4(tilePack(unpack4(oct.xy) * low), tilePack(unpack4(oct.zw) * high)); }
+#define LAND_GATED(s0, c0) TILE_LAND_RUNS(rows, 64, 64, r, c, \
+    gatedOct(landedOct(nextX[tileJ], r, (c0) + c, K, count), entry(r, nextGates[2 * tileJ]), entry(r, nextGates[2 * tileJ + 1])))
+
+// A in fp32 where it lies, and M out of it.
+#define PUT_SCORES { \
+    vec4 next[1024 / gl_WorkGroupSize.x]; \
+    TILE_DEAL(i, 1024) next[tileJ / gl_WorkGroupSize.x] = scoresAt(scores, i / 16, i % 16 * 4, count); \
+    barrier(); \
+    TILE_DEAL(i, 1024) putFloats(i / 16 * INVERSE_STRIDE + i % 16 * 4, lowerScores(i / 16, i % 16 * 4, next[tileJ / gl_WorkGroupSize.x], count)); }
+#define PUT_PRODUCTS(acc) { \
+    accSpread(acc, 0) \
+    barrier(); \
+    TILE_DEAL(i, 1024) putFloats(i / 16 * INVERSE_STRIDE + i % 16 * 4, correction(i / 16, i % 16 * 4, getFloats(i / 16 * INVERSE_STRIDE + i % 16 * 4), count)); }
+#define PUT_INVERSE { \
+    uvec4 octs[TILE_RUNS(64, 64)]; \
+    TILE_EACH_RUN(64, 64, i, r, c, octs[i] = uvec4(tilePack(unitLower(r, c, getFloats(r * INVERSE_STRIDE + c))), tilePack(unitLower(r, c + 4, getFloats(r * INVERSE_STRIDE + c + 4))));) \
+    barrier(); \
+    TILE_LAND_RUNS(M, 64, 64, r, c, octs[tileJ]) \
+    TILE_EACH_RUN(64, 64, i, r, c, storeOct(rowsM, r * H * C + c, r < count ? int(C) - int(c) : 0, octs[i].xy, octs[i].zw);) }
+
+#define LAND_SECOND(s0) { \
+    vec4 next[2 * TILE_RUNS(64, 64)]; \
+    TILE_EACH_RUN(64, 64, i, r, c, next[2 * i] = scoresAt(second, r, c, count); next[2 * i + 1] = scoresAt(second, r, c + 4, count);) \
+    TILE_LAND_RUNS(rows, 64, 64, r, c, uvec4(tilePack(strictLower(r, c, next[2 * tileJ], count)), tilePack(strictLower(r, c + 4, next[2 * tileJ + 1], count)))) }
+
+// 64 columns of the result, through the rows' place.
+#define SAVE(acc, p, c0, width) { \
+    accLay(acc, rows) \
+    barrier(); \
+    TILE_SAVE(rows, 64, 64, p, r, c, r * H * width + c0 + c, r < count ? int(width) - int(c0 + c) : 0) \
+    barrier(); }
 #else
 #define AHEAD
 #define FETCH_KEYS(k0) {}
 #define LAND_KEYS(k0) { \
-    TILE_ROWS(x, 64, SLICE, rowsA, 0, k0, K, H * K, count) \
-    TILE_ROWS(y, 64, SLICE, rowsK, 0, k0, K, H * K, count) }
+    TILE_ROWS(x, 64, WIDTH, rowsA, 0, k0, K, H * K, count) \
+    TILE_ROWS(y, 64, WIDTH, rowsK, 0, k0, K, H * K, count) }
+#define KEYS_STEP WIDTH
+#define TIMES_KEYS(acc) mma(acc, x, T(y), WIDTH);
 #define FETCH_ROWS(p, s0, c0, width) {}
-#define LAND_ROWS(p, s0, c0, width, r, factor) TILE_SCALED_ROWS(rows, SLICE, 64, p, s0, c0, width, H * width, count, r, factor)
+#define FETCH_GATES(c0) {}
+#define LAND_GATED(s0, c0) TILE_STAGE(rows, WIDTH, 64, r, c, (s0 + r < count \
+    ? tileVector[s0 + r] * widen(rowQuad(rowsA, s0 + r, c0 + c, K, H * K, count)) * entryFactor(gates, s0 + r, c0 + c, K, H * K, count, EXCLUSIVE) \
+    : vec4(0)))
+#define PUT_SCORES { \
+    barrier(); \
+    TILE_DEAL(i, 1024) putFloats(i / 16 * INVERSE_STRIDE + i % 16 * 4, lowerScores(i / 16, i % 16 * 4, scoresAt(scores, i / 16, i % 16 * 4, count), count)); }
+#define LAND_ROWS(p, s0, c0, width, r, factor) TILE_SCALED_ROWS(rows, WIDTH, 64, p, s0, c0, width, H * width, count, r, factor)
+#define LAND_SECOND(s0) TILE_STAGE(rows, WIDTH, 64, r, c, strictLower(s0 + r, c, scoresAt(second, s0 + r, c, count), count))
+#define PUT_PRODUCTS(acc) ACC_EACH(acc, r, c, x, putFloats(r * INVERSE_STRIDE + c, correction(r, c, x, count));)
+#define PUT_INVERSE { \
+    Acc inverse; \
+    ACC_SET(inverse, r, c, unitLower(r, c, getFloats(r * INVERSE_STRIDE + c))) \
+    barrier(); \
+    accLay(inverse, M) \
+    barrier(); \
+    TILE_SAVE(M, 64, 64, rowsM, r, c, r * H * C + c, r < count ? int(C) - int(c) : 0) }
+#define SAVE(acc, p, c0, width) ACC_STORE(acc, p, r, c, r * H * width + c0 + c, (r < count ? int(width) - int(c0 + c) : 0), x, x)
 #endif
-
-// 64 columns of the result, through the rows' place where that is a whole tile.
-#define SAVE(acc, p, c0, width) { \
-    if (SLICE == 64) { \
-        accLay(acc, rows) \
-        barrier(); \
-        TILE_SAVE(rows, 64, 64, p, r, c, r * H * width + c0 + c, r < count ? int(width) - int(c0 + c) : 0) \
-        barrier(); \
-    } else { \
-        ACC_STORE(acc, p, r, c, r * H * width + c0 + c, (r < count ? int(width) - int(c0 + c) : 0), x, x) \
-    } }
 
 void main() {
     Chunk chunk = chunkAt(args.packed, args.N, gl_WorkGroupID.x, args.T, C);
@@ -108,6 +170,8 @@ void main() {
     TBuf rowsA = atT(args.a, token * K), rowsK = atT(args.k, token * K), rowsV = atT(args.v, token * V), rowsM = atT(args.M, token * C);
     F32Buf gates = atF(args.gate, token * (GATE == CHANNELS ? K : 1));
 
+    AHEAD
+    if (SOURCE == KEYS) FETCH_KEYS(0)
     // tileVector: beta, G and Ga of the chunk's tokens.
     if (lane < 64) {
         uint r = min(lane, count - 1);
@@ -117,40 +181,33 @@ void main() {
             tileVector[128 + lane] = EXCLUSIVE ? (r == 0 ? 0.0 : gates.v[(max(r, 1) - 1) * H]) : gates.v[r * H];
         }
     }
-    AHEAD
     Tile M = Tile(0, tileStride(64), false), rows = Tile(tileQuads(64, 64), tileStride(64), false);
-    if (GATE != CHANNELS) FETCH_ROWS(rowsA, 0, 0, K)
+    F32Buf scores = atF(args.scores, token * C);
     if (SOURCE == INVERSE) {
+        FETCH_ROWS(rowsA, 0, 0, K)
+        FETCH_GATES(0)
         TILE_ROWS(M, 64, 64, rowsM, 0, 0, C, H * C, count)
         barrier();
     } else {
         Acc acc;
         accZero(acc);
         if (SOURCE == KEYS) {
-            Tile x = Tile(0, tileStride(SLICE), false), y = Tile(tileQuads(64, SLICE), tileStride(SLICE), false);
-            FETCH_KEYS(0)
-            [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += SLICE) {
+            Tile x = Tile(0, tileStride(WIDTH), false), y = Tile(tileQuads(64, WIDTH), tileStride(WIDTH), false);
+            [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += KEYS_STEP) {
                 LAND_KEYS(k0)
                 barrier();
-                if (k0 + SLICE < K) FETCH_KEYS(k0 + SLICE)
-                mma(acc, x, T(y), SLICE);
+                FETCH_KEYS((k0 + KEYS_STEP < K ? k0 + KEYS_STEP : 0))
+                TIMES_KEYS(acc)
                 barrier();
             }
-            ACC_EACH(acc, r, c, x, putFloats(r * INVERSE_STRIDE + c, correction(r, c, x, count));)
+            PUT_PRODUCTS(acc)
         } else {
-            barrier();
-            F32Buf scores = atF(args.scores, token * C);
-            TILE_DEAL(i, 1024) {
-                uint r = i / 16, c = i % 16 * 4;
-                putFloats(r * INVERSE_STRIDE + c, args.sign * tileVector[r] * strictLower(scores, r, c, count));
-            }
+            FETCH_ROWS(rowsA, 0, 0, K)
+            PUT_SCORES
         }
+        FETCH_GATES(0)
         invert(C);
-        ACC_SET(acc, r, c, unitLower(r, c, getFloats(r * INVERSE_STRIDE + c)))
-        barrier();
-        accLay(acc, M)
-        barrier();
-        TILE_SAVE(M, 64, 64, rowsM, r, c, r * H * C + c, r < count ? int(C) - int(c) : 0)
+        PUT_INVERSE
     }
 
     TBuf W = atT(args.W, token * K), U = atT(args.U, token * V);
@@ -161,20 +218,18 @@ void main() {
     [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += 64) {
         Acc acc;
         accZero(acc);
-        [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
+        [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += WIDTH) {
             if (GATE == CHANNELS) {
-                TILE_STAGE(rows, SLICE, 64, r, c, (s0 + r < count
-                    ? tileVector[s0 + r] * widen(rowQuad(rowsA, s0 + r, k0 + c, K, H * K, count)) * entryFactor(gates, s0 + r, k0 + c, K, H * K, count, EXCLUSIVE)
-                    : vec4(0)))
+                LAND_GATED(s0, k0)
             } else {
                 LAND_ROWS(rowsA, s0, k0, K, r, tileVector[64 + s0 + r])
             }
             barrier();
-            if (GATE != CHANNELS) {
-                bool isLast = s0 + SLICE >= count;
-                if (!isLast || k0 + 64 < K) FETCH_ROWS(rowsA, isLast ? 0 : s0 + SLICE, isLast ? k0 + 64 : k0, K)
-            }
-            mma(acc, Tile(M.at + s0 / 4, M.stride, false), rows, SLICE);
+            bool isLast = k0 + 64 >= K;
+            uint wide = isLast ? V : K;
+            FETCH_ROWS((isLast ? rowsV : rowsA), 0, (isLast ? 0 : k0 + 64), wide)
+            FETCH_GATES((isLast ? k0 : k0 + 64))
+            mma(acc, Tile(M.at + s0 / 4, M.stride, false), rows, WIDTH);
             barrier();
         }
         SAVE(acc, W, k0, K)
@@ -183,25 +238,23 @@ void main() {
         F32Buf second = atF(args.second, token * C), MA = atF(args.MA, token * C);
         Acc acc;
         accZero(acc);
-        [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
-            TILE_STAGE(rows, SLICE, 64, r, c, strictLower(second, s0 + r, c, count))
+        [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += WIDTH) {
+            LAND_SECOND(s0)
             barrier();
-            mma(acc, Tile(M.at + s0 / 4, M.stride, false), rows, SLICE);
+            mma(acc, Tile(M.at + s0 / 4, M.stride, false), rows, WIDTH);
             barrier();
         }
-        ACC_EACH(acc, r, c, x, if (r < count && c < C) store4F(MA, r * H * C + c, x);)
+        EACH_QUAD(acc, 0, j, r, c, x, if (r < count && c < C) store4F(MA, r * H * C + c, x);)
         accLay(acc, M)
     }
-    FETCH_ROWS(rowsV, 0, 0, V)
     [[dont_unroll]] for (uint v0 = 0; v0 < V; v0 += 64) {
         Acc acc;
         accZero(acc);
-        [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
+        [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += WIDTH) {
             LAND_ROWS(rowsV, s0, v0, V, r, tileVector[s0 + r])
             barrier();
-            bool isLast = s0 + SLICE >= count;
-            if (!isLast || v0 + 64 < V) FETCH_ROWS(rowsV, isLast ? 0 : s0 + SLICE, isLast ? v0 + 64 : v0, V)
-            mma(acc, Tile(M.at + s0 / 4, M.stride, false), rows, SLICE);
+            FETCH_ROWS(rowsV, 0, (v0 + 64 < V ? v0 + 64 : v0), V)
+            mma(acc, Tile(M.at + s0 / 4, M.stride, false), rows, WIDTH);
             barrier();
         }
         SAVE(acc, U, v0, V)

@@ -1,14 +1,14 @@
-// Gradients through the WY form (wy.comp): from dU = dV~ and dW = sign dV~ h^T, sign = -1, to v, beta, a, k and the gate.
-//   X = M^T dU, Y = M^T dW: dv = beta X; da = beta e^{Ga} Y + ..
-//   N = dU v^T + dW (e^{Ga} a)^T; dbeta = diag(M^T N) + ..; dA = sign stril(M^T N diag(beta) M^T)
-// (What N has above the diagonal stays there: M is lower triangular.)
-// With a gate of heads or none the products of tokens follow, with P_rs = dA_rs e^{Ga_r - G_s}: da_r += beta_r sum_s P_rs k_s, dk_s += sum_r P_rs beta_r a_r,
-// dbeta_r += a_r . sum_s P_rs k_s; and the sums of a da over channels (dRows, gradients of Ga) and of k dk (dColumns, of -G).
+// Gradients through the WY form (wy.comp, delta_state.comp: V~ = U + sign W h, sign = -1) to v, beta, a, k and the gate. With X = M^T dV~, the gradient of what
+// M multiplies:
+//   dv = beta X; z = sign e^{Ga} X h^T + ..; da = beta z; dbeta = v . X + a . z; dA = sign stril(X V~^T)
+// since M^T (dV~ v'^T) diag(beta) M^T with v' = v + sign (e^{Ga} a) h is X (M beta v')^T, and M beta v' is V~.
+// With a gate of heads or none the products of tokens follow, with P_rs = dA_rs e^{Ga_r - G_s}: z_r += sum_s P_rs k_s, dk_s += sum_r P_rs beta_r a_r;
+// and the sums of a da over channels (dRows, gradients of Ga) and of k dk (dColumns, of -G).
 // With a gate of channels they are chunk_intra_backward.comp's: dA fp32, times beta_r, is stored for it, zero from the diagonal on, and da is its first part
 // in fp32. dbeta_r += sum_s dA_rs scores_rs.
-// SECOND (generalized rule, sign = 1): U = M second v, so Z = stril(dU v^T), dSecond = stril(M^T Z), N = Z second^T + dW (e^{Ga} a)^T, no dv here.
-// M [tokens, H, C]; dU, v, dv [tokens, H, V]; states (h entering each chunk) [chunks, H, K, V]; a, k, da, dk [tokens, H, K]; da of HEADS in T, with SAME
-// (a is k) null; dk is added to. beta, dBeta, dRows, dColumns fp32 [tokens, H]; scores, second, dA, dSecond fp32 [tokens, H, C].
+// SECOND (generalized rule, sign = 1, no beta): U = M second v, so dSecond = stril(X v^T); no dv here.
+// M [tokens, H, C]; dU (gradient of V~), values (V~), v, dv [tokens, H, V]; states (h entering each chunk) [chunks, H, K, V]; a, k, da, dk [tokens, H, K];
+// da of HEADS in T, with SAME (a is k) null; dk is added to. beta, dBeta, dRows, dColumns fp32 [tokens, H]; scores, dA, dSecond fp32 [tokens, H, C].
 // One workgroup a chunk (x) and head (y).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
 // @exclude T=f32 MM=coopmat
@@ -20,7 +20,7 @@
 #include "linear/sequences.glsl"
 
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer Args {
-    TBuf M; TBuf dU; TBuf states; TBuf a; TBuf k; TBuf v; F32Buf beta; F32Buf gate; F32Buf scores; F32Buf second;
+    TBuf M; TBuf dU; TBuf values; TBuf states; TBuf a; TBuf k; TBuf v; F32Buf beta; F32Buf gate; F32Buf scores;
     TBuf dv; F32Buf da; TBuf dk; F32Buf dBeta; F32Buf dRows; F32Buf dColumns; F32Buf dA; F32Buf dSecond; I32Buf packed;
     uint N; uint T; uint C; uint H; uint K; uint V; float sign;
 };
@@ -33,30 +33,28 @@ layout(constant_id = 10) const uint GATE = 0;
 layout(constant_id = 11) const bool EXCLUSIVE = false;
 layout(constant_id = 12) const bool SAME = false;
 layout(constant_id = 13) const bool SECOND = false;
+layout(constant_id = 14) const uint STATES = 1;            // ceil(K / 64)
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
-// Either a 64 x 64 factor and a slice of the other, or two slices; behind them all of M where slices are whole tiles.
+#ifdef MM_coopmat
+// Three tiles, and HELD of the state's where there is room.
+#define HELD (SLICE == 64 ? 2 : 0)
+#define TILE_QUADS ((3 + HELD) * tileQuads(64, 64))
+#define TILE_BARE
+#else
+// A 64 x 64 factor and a slice of the other.
 #define OPERAND (tileQuads(64, SLICE) > tileQuads(SLICE, 64) ? tileQuads(64, SLICE) : tileQuads(SLICE, 64))
-#define QUADS_PAIR (2 * tileQuads(64, SLICE))
-#define QUADS_FACTOR (tileQuads(64, 64) + OPERAND)
-#define QUADS_SLICES (QUADS_PAIR > QUADS_FACTOR ? QUADS_PAIR : QUADS_FACTOR)
-#define TILE_QUADS (QUADS_SLICES + (SLICE == 64 ? tileQuads(64, 64) : 0))
+#define TILE_QUADS (tileQuads(64, 64) + OPERAND)
+#endif
 #define TILE_VECTOR 320
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 #include "delta/gates.glsl"
+#include "delta/tiles.glsl"
 #include "delta/save.glsl"
 
 uint K = args.K, V = args.V, H = args.H, C = args.C, head = gl_WorkGroupID.y;
-Tile F = Tile(0, tileStride(64), false);
-Tile columns = Tile(tileQuads(64, 64), tileStride(SLICE), false), rows = Tile(tileQuads(64, 64), tileStride(64), false);
-Tile left = Tile(0, tileStride(SLICE), false), right = Tile(tileQuads(64, SLICE), tileStride(SLICE), false);
-
-Tile M = Tile(QUADS_SLICES, tileStride(64), false);
-
-Tile columnsOf(Tile t, uint c) { return Tile(t.at + c / 4, t.stride, false); }
-Tile rowsOf(Tile t, uint r) { return Tile(t.at + r * t.stride, t.stride, false); }
 
 vec4 strictLower(uint r, uint c, vec4 x) { return mix(vec4(0), x, lessThan(uvec4(c, c + 1, c + 2, c + 3), uvec4(r))); }
 
@@ -64,230 +62,262 @@ vec4 strictLower(uint r, uint c, vec4 x) { return mix(vec4(0), x, lessThan(uvec4
 vec4 gatedLower(uint r, uint c, vec4 x, uint count) {
     vec4 y = vec4(0);
     [[unroll]] for (uint e = 0; e < 4; e++) {
-        if (c + e < r && r < count) y[e] = args.sign * x[e] * (GATE == HEADS ? exp(tileVector[128 + r] - tileVector[64 + c + e]) : 1.0);
+        if (c + e < r && r < count) y[e] = x[e] * (GATE == HEADS ? exp(tileVector[128 + r] - tileVector[64 + c + e]) : 1.0);
     }
     return y;
 }
 
-// sum += the row sums of expr over a 64 x 64 accumulator, for row `lane`; 16 partial sums a row behind the factor.
+// Sums over a row's elements, for row `lane`: an invocation's shares by the places of its quads are put into the pool, which a barrier has freed.
 #ifdef MM_coopmat
-#define PARTIAL (2 * tileQuads(64, 64))
+const uint PARTS = 8;
+#define EACH_SHARE(j, r, part, statements) TILE_EACH_RUN(64, 64, tileO, r, tileC, { const uint j = 2 * tileO; uint part = tileC / 8; statements })
+#define SHARE(shares, j) (shares[j] + shares[(j) + 1])
 #else
-#define PARTIAL (4 * tileQuads(64, 64))
+const uint PARTS = 16;
+#define EACH_SHARE(j, r, part, statements) if (accActive()) { \
+    [[unroll]] for (uint j = 0; j < PER_M * PER_N; j++) { uint r = accRow(j / PER_N), part = accColumn(j % PER_N) / 4; statements } }
+#define SHARE(shares, j) shares[j]
 #endif
-#define ADD_ROW_SUMS(sum, acc, r, c, x, expr) { \
-    ACC_EACH(acc, r, c, x, tilePutFloat(PARTIAL + r * 17 + c / 4, expr);) \
+#define ROW_SUMS(sum, shares) { \
+    EACH_SHARE(j, r, part, tilePutFloat(r * (PARTS + 1) + part, SHARE(shares, j));) \
     barrier(); \
-    if (lane < 64) for (uint part = 0; part < 16; part++) sum += tileGetFloat(PARTIAL + lane * 17 + part); \
+    if (lane < 64) for (uint part = 0; part < PARTS; part++) sum += tileGetFloat(lane * (PARTS + 1) + part); \
     barrier(); }
 
-// acc += M^T F, which was written since the last barrier.
-#define ADD_TRANSPOSED(acc) \
-    [[dont_unroll]] for (uint m0 = 0; m0 < count; m0 += SLICE) { \
-        if (SLICE < 64) TILE_ROWS(rows, SLICE, 64, rowsM, m0, 0, C, H * C, count) \
+// Slices of 64 columns, rows of 64.
+#ifdef MM_coopmat
+Tile tileAt(uint i) { return Tile(i * tileQuads(64, 64), tileStride(64), false); }
+// M, then beta X, then P; dU and X; values; tiles of the state.
+Tile M = tileAt(0), products = tileAt(0), F = tileAt(1), B = tileAt(2);
+#define SPREAD tileQuads(64, 64)
+
+// Operands are read while products of those before run: M, dU and V~; the state and v; at the end rows of a, k and dk.
+const uint RUNS = TILE_RUNS(64, 64);
+#define AHEAD \
+    TILE_AHEAD(nextM, 1, 64, 64) TILE_AHEAD(nextU, 1, 64, 64) TILE_AHEAD(nextO, 1, 64, 64) TILE_AHEAD(nextV, 1, 64, 64) TILE_AHEAD(nextH, STATES, 64, 64) \
+    TILE_AHEAD(nextA, STATES, 64, 64) TILE_AHEAD(nextK, STATES, 64, 64) TILE_AHEAD(nextG, STATES, 64, 64) \
+    vec4 nextGates[STATES * QUADS_EACH];
+#define FETCH_FACTORS(c0) { \
+    TILE_FETCH(nextM, 0, 64, 64, rowsM, 0, 0, C, H * C, count) \
+    TILE_FETCH(nextU, 0, 64, 64, rowsU, 0, c0, V, H * V, count) \
+    TILE_FETCH(nextO, 0, 64, 64, rowsO, 0, c0, V, H * V, count) }
+#define LAND_FACTORS { \
+    TILE_LAND(M, 64, 64, nextM, 0, 0, 0, C, count) \
+    TILE_LAND(F, 64, 64, nextU, 0, 0, v0, V, count) \
+    TILE_LAND(B, 64, 64, nextO, 0, 0, v0, V, count) \
+    barrier(); }
+#define FETCH_STATES { \
+    EACH_TILE(t, TILE_FETCH(nextH, t * RUNS, 64, 64, states, t * 64, v0, V, V, K)) \
+    TILE_FETCH(nextV, 0, 64, 64, rowsV, 0, v0, V, H * V, count) }
+#define MAKE_X { \
+    mma(x, T(M), F, 64) \
+    barrier(); }
+#define SAVE_X { \
+    accLay(x, F) \
+    if (!SECOND) { \
+        accScaleRows(x, 0) \
+        accLay(x, M) \
+    } \
+    barrier(); \
+    if (!SECOND) TILE_SAVE(M, 64, 64, dv, r, c, r * H * V + v0 + c, r < count ? int(V) - int(v0 + c) : 0) \
+    if (wantsBeta) TILE_EACH_RUN(64, 64, i, r, c, \
+        uvec4 oct = landedOct(nextV[i], r, v0 + c, V, count); \
+        dBetas[2 * i] += dot(tileGet(F, r, c), unpack4(oct.xy)); \
+        dBetas[2 * i + 1] += dot(tileGet(F, r, c + 4), unpack4(oct.zw));) }
+#define TIMES_VALUES { \
+    mma(P, F, T(B), 64) \
+    if (SECOND) { \
         barrier(); \
-        mma(acc, T(SLICE < 64 ? rows : M), rowsOf(F, m0), SLICE); \
+        TILE_LAND(B, 64, 64, nextV, 0, 0, v0, V, count) \
+        barrier(); \
+        mma(Q, F, T(B), 64) \
+    } }
+#define LAND_STATE(tile, t) TILE_LAND(tile, 64, 64, nextH, (t) * RUNS, (t) * 64, v0, V, K)
+#define TIMES_STATES { \
+    EACH_TILE(t, if (t < HELD) LAND_STATE(tileAt(3 + t), t)) \
+    if (HELD > 0) barrier(); \
+    FETCH_FACTORS((v0 + 64 < V ? v0 + 64 : v0)) \
+    EACH_TILE(t, if (t < HELD) { \
+        mma(Y[t], F, T(tileAt(3 + t)), 64) \
+    } else { \
+        barrier(); \
+        LAND_STATE(B, t) \
+        barrier(); \
+        mma(Y[t], F, T(B), 64) \
+    }) \
+    barrier(); }
+#define READ_AHEAD { \
+    EACH_TILE(t, \
+        if (GATE != CHANNELS || wantsBeta) TILE_FETCH(nextA, t * RUNS, 64, 64, rowsA, 0, t * 64, K, H * K, count) \
+        if (GATE != CHANNELS && !SAME) TILE_FETCH(nextK, t * RUNS, 64, 64, rowsK, 0, t * 64, K, H * K, count) \
+        if (GATE != CHANNELS) TILE_FETCH(nextG, t * RUNS, 64, 64, dk, 0, t * 64, K, H * K, count) \
+        if (GATE == CHANNELS) TILE_EACH_RUN(64, 64, i, r, c, \
+            nextGates[t * QUADS_EACH + 2 * i] = nextQuadF(gates, EXCLUSIVE ? max(r, 1) - 1 : r, t * 64 + c, K, H * K, count); \
+            nextGates[t * QUADS_EACH + 2 * i + 1] = nextQuadF(gates, EXCLUSIVE ? max(r, 1) - 1 : r, t * 64 + c + 4, K, H * K, count);)) }
+#define ENTRY(t, j, r, c) (EXCLUSIVE && r == 0 ? vec4(1) : exp(nextGates[(t) * QUADS_EACH + (j)]))
+#define ERASED(t, j, r, c) octHalf(nextA[(t) * RUNS + (j) / 2], j)
+#define KEY(t, j, r, c) octHalf((SAME ? nextA[(t) * RUNS + (j) / 2] : nextK[(t) * RUNS + (j) / 2]), j)
+#define GRADIENT(t, j, r, c) octHalf(nextG[(t) * RUNS + (j) / 2], j)
+#define TIMES_KEYS(t) { \
+    if (SAME) TILE_LAND(F, 64, 64, nextA, (t) * RUNS, 0, (t) * 64, K, count) \
+    else TILE_LAND(F, 64, 64, nextK, (t) * RUNS, 0, (t) * 64, K, count) \
+    TILE_LAND_SCALED(B, 64, 64, nextA, (t) * RUNS, 0, (t) * 64, K, count, r, tileVector[r]) \
+    barrier(); \
+    mma(Y[t], products, F, 64) \
+    mma(y, T(products), B, 64) \
+    barrier(); }
+#define SAVE_GRADIENT(p, t, quads) { \
+    TBuf gradient = atT(p, token * K); \
+    TILE_EACH_RUN(64, 64, i, r, c, \
+        storeOct(gradient, r * H * K + (t) * 64 + c, r < count ? int(K) - int((t) * 64 + c) : 0, tilePack(quads[2 * i]), tilePack(quads[2 * i + 1]));) }
+#else
+Tile F = Tile(0, tileStride(64), false), products = F;
+Tile columns = Tile(tileQuads(64, 64), tileStride(SLICE), false), rows = Tile(tileQuads(64, 64), tileStride(64), false);
+Tile columnsOf(Tile t, uint c) { return Tile(t.at + c / 4, t.stride, false); }
+Tile rowsOf(Tile t, uint r) { return Tile(t.at + r * t.stride, t.stride, false); }
+#define SPREAD 0
+#define AHEAD {}
+#define FETCH_FACTORS(c0) {}
+#define LAND_FACTORS TILE_ROWS(F, 64, 64, rowsU, 0, v0, V, H * V, count)
+#define FETCH_STATES {}
+#define MAKE_X \
+    [[dont_unroll]] for (uint m0 = 0; m0 < count; m0 += SLICE) { \
+        TILE_ROWS(rows, SLICE, 64, rowsM, m0, 0, C, H * C, count) \
+        barrier(); \
+        mma(x, T(rows), rowsOf(F, m0), SLICE); \
         barrier(); \
     }
-
-// 64 columns added to a gradient, through the rows' place where that is a whole tile.
-#define ADD(acc, p) { \
-    if (SLICE == 64) { \
-        accLay(acc, rows) \
+#define SAVE_X EACH_QUAD(x, 0, j, r, c, s, \
+    tilePut(F, r, c, s); \
+    if (!SECOND) storeTail4T(dv, r * H * V + v0 + c, r < count ? int(V) - int(v0 + c) : 0, tileVector[r] * s); \
+    if (wantsBeta) dBetas[j] += dot(s, widen(rowQuad(rowsV, r, v0 + c, V, H * V, count)));)
+// acc += F times the transpose of rows r0.. of an array, below `limit`.
+#define TIMES_ROWS(acc, p, r0, stride, limit) \
+    [[dont_unroll]] for (uint s = 0; s < 64; s += SLICE) { \
+        TILE_ROWS(columns, 64, SLICE, p, r0, v0 + s, V, stride, limit) \
         barrier(); \
-        TILE_ADD(rows, 64, 64, p, r, c, r * H * K + k0 + c, r < count ? int(K) - int(k0 + c) : 0) \
+        mma(acc, columnsOf(F, s), T(columns), SLICE); \
         barrier(); \
-    } else { \
-        ACC_STORE(acc, p, r, c, r * H * K + k0 + c, (r < count ? int(K) - int(k0 + c) : 0), s, s + widen(rowQuad(p, r, k0 + c, K, H * K, count))) \
-    } }
+    }
+#define TIMES_VALUES { \
+    TIMES_ROWS(P, rowsO, 0, H * V, count) \
+    if (SECOND) TIMES_ROWS(Q, rowsV, 0, H * V, count) }
+#define TIMES_STATES EACH_TILE(t, TIMES_ROWS(Y[t], states, t * 64, V, K))
+#define READ_AHEAD {}
+#define ENTRY(t, j, r, c) entryFactor(gates, r, c, K, H * K, count, EXCLUSIVE)
+#define ERASED(t, j, r, c) widen(rowQuad(rowsA, r, c, K, H * K, count))
+#define KEY(t, j, r, c) widen(rowQuad(rowsK, r, c, K, H * K, count))
+#define GRADIENT(t, j, r, c) widen(rowQuad(dk, r, c, K, H * K, count))
+#define TIMES_KEYS(t) \
+    [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) { \
+        TILE_ROWS(rows, SLICE, 64, rowsK, s0, (t) * 64, K, H * K, count) \
+        barrier(); \
+        mma(Y[t], columnsOf(F, s0), rows, SLICE); \
+        barrier(); \
+        TILE_SCALED_ROWS(rows, SLICE, 64, rowsA, s0, (t) * 64, K, H * K, count, r, tileVector[s0 + r]) \
+        barrier(); \
+        mma(y, T(rowsOf(F, s0)), rows, SLICE); \
+        barrier(); \
+    }
+#define SAVE_GRADIENT(p, t, quads) { \
+    TBuf gradient = atT(p, token * K); \
+    ACC_EACH(y, r, c, s, storeTail4T(gradient, r * H * K + (t) * 64 + c, r < count ? int(K) - int((t) * 64 + c) : 0, quads[tileF]);) }
+#endif
 
 void main() {
     Chunk chunk = chunkAt(args.packed, args.N, gl_WorkGroupID.x, args.T, C);
     if (chunk.sequence < 0) return;
     uint count = chunk.tokens.count, lane = gl_LocalInvocationIndex;
     uint64_t token = uint64_t(chunk.tokens.first) * H + head;
-    TBuf rowsM = atT(args.M, token * C), rowsU = atT(args.dU, token * V), rowsV = atT(args.v, token * V);
-    TBuf rowsA = atT(args.a, token * K), rowsK = atT(args.k, token * K);
+    TBuf rowsM = atT(args.M, token * C), rowsU = atT(args.dU, token * V), rowsO = atT(args.values, token * V), rowsV = atT(args.v, token * V);
+    TBuf rowsA = atT(args.a, token * K), rowsK = atT(args.k, token * K), dv = atT(args.dv, token * V), dk = atT(args.dk, token * K);
     TBuf states = atT(args.states, (uint64_t(gl_WorkGroupID.x) * H + head) * K * V);
-    F32Buf gates = atF(args.gate, token * (GATE == CHANNELS ? K : 1));
+    F32Buf gates = atF(args.gate, token * (GATE == CHANNELS ? K : 1)), da = atF(args.da, token * K);
+    F32Buf dA = atF(args.dA, token * C), dSecond = atF(args.dSecond, token * C), scores = atF(args.scores, token * C);
+    bool wantsBeta = !isNull(args.dBeta);
+    float sign = args.sign;
 
-    // tileVector: beta, G, Ga and e^{Ga} of the chunk's tokens.
+    // tileVector: beta, G, Ga and sign e^{Ga} of the chunk's tokens.
     if (lane < 64) {
         uint r = min(lane, count - 1);
-        float factor = 1;
+        float factor = sign;
         if (GATE == HEADS) {
             tileVector[64 + lane] = gates.v[r * H];
             tileVector[128 + lane] = EXCLUSIVE ? (r == 0 ? 0.0 : gates.v[(max(r, 1) - 1) * H]) : gates.v[r * H];
-            factor = exp(tileVector[128 + lane]);
+            factor *= exp(tileVector[128 + lane]);
         }
         tileVector[lane] = isNull(args.beta) ? 1.0 : atF(args.beta, token).v[r * H];
         tileVector[192 + lane] = factor;
     }
-    if (SLICE == 64) TILE_ROWS(M, 64, 64, rowsM, 0, 0, C, H * C, count)
-    bool wantsBeta = !isNull(args.dBeta);
-    float dBeta = 0, dRow = 0, dColumn = 0;
-    Acc N;
-    accZero(N);
+    float dBetas[QUADS_EACH], dReads[QUADS_EACH], dWrites[QUADS_EACH];
+    [[unroll]] for (uint j = 0; j < QUADS_EACH; j++) dBetas[j] = dReads[j] = dWrites[j] = 0;
 
-    // dU: its products with v, and X.
+    // 64 columns of X at a time.
+    AHEAD
+    Acc P, Q, Y[STATES];
+    accZero(P);
+    accZero(Q);
+    EACH_TILE(t, accZero(Y[t]);)
+    FETCH_FACTORS(0)
     [[dont_unroll]] for (uint v0 = 0; v0 < V; v0 += 64) {
-        TILE_ROWS(F, 64, 64, rowsU, 0, v0, V, H * V, count)
-        [[dont_unroll]] for (uint s = 0; s < 64; s += SLICE) {
-            TILE_ROWS(columns, 64, SLICE, rowsV, 0, v0 + s, V, H * V, count)
-            barrier();
-            mma(N, columnsOf(F, s), T(columns), SLICE);
-            barrier();
-        }
-        if (!SECOND) {
-            Acc x;
-            accZero(x);
-            ADD_TRANSPOSED(x)
-            TBuf dv = atT(args.dv, token * V);
-            accScaleRows(x, 0);
-            accLay(x, F)
-            barrier();
-            TILE_SAVE(F, 64, 64, dv, r, c, r * H * V + v0 + c, r < count ? int(V) - int(v0 + c) : 0)
-            barrier();
-        }
-    }
-    if (SECOND) {
-        ACC_PUT(N, F, r, c, x, strictLower(r, c, x))
-        accZero(N);
-        F32Buf second = atF(args.second, token * C), dSecond = atF(args.dSecond, token * C);
-        [[dont_unroll]] for (uint s = 0; s < C; s += SLICE) {
-            TILE_STAGE(columns, 64, SLICE, r, c, (r < count && s + c < C ? strictLower(r, s + c, load4F(second, r * H * C + s + c)) : vec4(0)))
-            barrier();
-            mma(N, columnsOf(F, s), T(columns), SLICE);
-            barrier();
-        }
         Acc x;
         accZero(x);
-        ADD_TRANSPOSED(x)
-        ACC_EACH(x, r, c, s, if (r < count && c < C) store4F(dSecond, r * H * C + c, strictLower(r, c, s));)
+        LAND_FACTORS
+        FETCH_STATES
+        MAKE_X
+        SAVE_X
+        TIMES_VALUES
+        TIMES_STATES
     }
 
-    // dW, 64 channels at a time: its products with a, and Y.
-    [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += 64) {
-        Acc dW;
-        accZero(dW);
-        [[dont_unroll]] for (uint v0 = 0; v0 < V; v0 += SLICE) {
-            TILE_ROWS(left, 64, SLICE, rowsU, 0, v0, V, H * V, count)
-            TILE_ROWS(right, 64, SLICE, states, k0, v0, V, V, K)
-            barrier();
-            mma(dW, left, T(right), SLICE);
-            barrier();
-        }
-        accScale(dW, args.sign);
-        accLay(dW, F)
-        [[dont_unroll]] for (uint s = 0; s < 64; s += SLICE) {
-            if (GATE == CHANNELS) {
-                TILE_STAGE(columns, 64, SLICE, r, c, (r < count
-                    ? widen(rowQuad(rowsA, r, k0 + s + c, K, H * K, count)) * entryFactor(gates, r, k0 + s + c, K, H * K, count, EXCLUSIVE)
-                    : vec4(0)))
-            } else if (GATE == HEADS) {
-                TILE_SCALED_ROWS(columns, 64, SLICE, rowsA, 0, k0 + s, K, H * K, count, r, tileVector[192 + r])
-            } else {
-                TILE_ROWS(columns, 64, SLICE, rowsA, 0, k0 + s, K, H * K, count)
-            }
-            barrier();
-            mma(N, columnsOf(F, s), T(columns), SLICE);
-            barrier();
-        }
-        Acc y;
-        accZero(y);
-        ADD_TRANSPOSED(y)
-        if (GATE == CHANNELS) {
-            F32Buf da = atF(args.da, token * K);
-            ACC_EACH(y, r, c, x, if (r < count) {
-                storeTail4F(da, r * H * K + k0 + c, int(K) - int(k0 + c), tileVector[r] * x * entryFactor(gates, r, k0 + c, K, H * K, count, EXCLUSIVE));
-            })
-        } else {
-            TBuf da = atT(SAME ? args.dk : TBuf(uint64_t(args.da)), token * K);
-            accScaleRows(y, 0);
-            if (GATE == HEADS) {
-                accScaleRows(y, 192);
-                ADD_ROW_SUMS(dRow, y, r, c, x, dot(x, widen(rowQuad(rowsA, r, k0 + c, K, H * K, count))))
-            }
-            accLay(y, F)
-            barrier();
-            if (SAME) TILE_ADD(F, 64, 64, da, r, c, r * H * K + k0 + c, r < count ? int(K) - int(k0 + c) : 0)
-            else TILE_SAVE(F, 64, 64, da, r, c, r * H * K + k0 + c, r < count ? int(K) - int(k0 + c) : 0)
-            barrier();
-        }
-    }
-
-    // dA.
-    accLay(N, F)
-    Acc product;
-    accZero(product);
-    ADD_TRANSPOSED(product)
-    if (wantsBeta) {
-        ACC_EACH(product, r, c, x, if (r / 4 == c / 4) tileVector[256 + r] = x[r % 4];)
-        barrier();
-        dBeta = tileVector[256 + lane % 64];
-    }
-    accScaleColumns(product, 0);
-    accLay(product, F)
-    accZero(product);
-    [[dont_unroll]] for (uint m0 = 0; m0 < C; m0 += SLICE) {
-        if (SLICE < 64) TILE_ROWS(columns, 64, SLICE, rowsM, 0, m0, C, H * C, count)
-        barrier();
-        mma(product, columnsOf(F, m0), T(SLICE < 64 ? columns : M), SLICE);
-        barrier();
-    }
+    READ_AHEAD
+    if (SECOND) EACH_QUAD(Q, SPREAD, j, r, c, x, if (r < count && c < C) store4F(dSecond, r * H * C + c, strictLower(r, c, x));)
     if (GATE == CHANNELS) {
-        F32Buf dA = atF(args.dA, token * C);
-        ACC_MAP(product, r, c, x, args.sign * strictLower(r, c, x))
-        ACC_EACH(product, r, c, x, if (r < count && c < C) store4F(dA, r * H * C + c, tileVector[r] * x);)
-        if (wantsBeta) {
-            F32Buf scores = atF(args.scores, token * C);
-            ADD_ROW_SUMS(dBeta, product, r, c, x, (r < count && c < C ? dot(x, strictLower(r, c, load4F(scores, r * H * C + c))) : 0.0))
-        }
+        EACH_QUAD(P, SPREAD, j, r, c, x, if (r < count && c < C) {
+            vec4 y = sign * strictLower(r, c, x);
+            store4F(dA, r * H * C + c, tileVector[r] * y);
+            if (wantsBeta) dBetas[j] += dot(y, strictLower(r, c, load4F(scores, r * H * C + c)));
+        })
+        EACH_TILE(t,
+            accScale(Y[t], sign);
+            EACH_QUAD(Y[t], SPREAD, j, r, c, x, if (r < count) {
+                vec4 y = x * ENTRY(t, j, r, t * 64 + c);
+                if (wantsBeta) dBetas[j] += dot(y, ERASED(t, j, r, t * 64 + c));
+                storeTail4F(da, r * H * K + t * 64 + c, int(K) - int(t * 64 + c), tileVector[r] * y);
+            }))
     } else {
-        ACC_PUT(product, F, r, c, x, gatedLower(r, c, x, count))
-        TBuf dk = atT(args.dk, token * K), da = atT(TBuf(uint64_t(args.da)), token * K);
-        [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += 64) {
-            Acc x, y;
-            accZero(x);
+        accScale(P, sign);
+        EACH_QUAD(P, SPREAD, j, r, c, x, tilePut(products, r, c, gatedLower(r, c, x, count));)
+        EACH_TILE(t,
+            Acc y;
             accZero(y);
-            [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
-                TILE_ROWS(rows, SLICE, 64, rowsK, s0, k0, K, H * K, count)
-                if (SLICE < 64) {
-                    barrier();
-                    mma(x, columnsOf(F, s0), rows, SLICE);
-                    barrier();
-                }
-                Tile erased = rows;
-                if (SLICE == 64) erased = M;                   // which is needed no more
-                TILE_SCALED_ROWS(erased, SLICE, 64, rowsA, s0, k0, K, H * K, count, r, tileVector[s0 + r])
-                barrier();
-                if (SLICE == 64) mma(x, F, rows, SLICE);
-                mma(y, T(rowsOf(F, s0)), erased, SLICE);
-                barrier();
-            }
-            if (GATE == HEADS || wantsBeta) {
-                float dots = 0;
-                ADD_ROW_SUMS(dots, x, r, c, s, dot(s, widen(rowQuad(rowsA, r, k0 + c, K, H * K, count))))
-                dBeta += dots;
-                dRow += tileVector[lane % 64] * dots;
-            }
-            if (GATE == HEADS) ADD_ROW_SUMS(dColumn, y, r, c, s, dot(s, widen(rowQuad(rowsK, r, k0 + c, K, H * K, count))))
-            accScaleRows(x, 0);
-            if (SAME) {
-                accAdd(y, x);
-            } else {
-                ADD(x, da)
-            }
-            ADD(y, dk)
-        }
+            accScaleRows(Y[t], 192);
+            TIMES_KEYS(t)
+            vec4 erased[QUADS_EACH];
+            EACH_QUAD(Y[t], SPREAD, j, r, c, x,
+                float share = dot(x, ERASED(t, j, r, t * 64 + c));
+                dBetas[j] += share;
+                dReads[j] += share;
+                erased[j] = tileVector[r] * x;)
+            if (!SAME) SAVE_GRADIENT(TBuf(uint64_t(args.da)), t, erased)
+            EACH_QUAD(y, SPREAD, j, r, c, x,
+                if (GATE == HEADS) dWrites[j] += dot(x, KEY(t, j, r, t * 64 + c));
+                erased[j] = x + (SAME ? erased[j] : vec4(0)) + GRADIENT(t, j, r, t * 64 + c);)
+            SAVE_GRADIENT(args.dk, t, erased))
     }
 
+    float dBeta = 0;
+    float dRow = 0;
+    float dColumn = 0;
+    if (wantsBeta) ROW_SUMS(dBeta, dBetas)
     if (wantsBeta && lane < count) atF(args.dBeta, token).v[lane * H] = dBeta;
     if (GATE != HEADS || isNull(args.dRows)) return;
+    ROW_SUMS(dRow, dReads)
+    ROW_SUMS(dColumn, dWrites)
     // G_{r-1} belongs to the token before; that of the first token is a constant.
-    if (lane < 64) tileVector[256 + lane] = dRow;
+    if (lane < 64) tileVector[256 + lane] = tileVector[lane] * dRow;
     barrier();
     if (lane >= count) return;
-    atF(args.dRows, token).v[lane * H] = !EXCLUSIVE ? dRow : lane + 1 < count ? tileVector[257 + lane] : 0.0;
+    atF(args.dRows, token).v[lane * H] = !EXCLUSIVE ? tileVector[256 + lane] : lane + 1 < count ? tileVector[257 + lane] : 0.0;
     atF(args.dColumns, token).v[lane * H] = dColumn;
 }

@@ -15,8 +15,8 @@ public sealed class TileTableTests
         ["linear/chunk_intra_backward"] = [[0, 0, 0], [0, 0, 1]],
         ["linear/fused_chunk"] = [[1], [2], [4]],
         ["delta/delta_state"] = [[1, 0, 8], [4, 2, 8]],
-        ["delta/wy"] = [[0, 0, 0, 0], [1, 2, 0, 1]],
-        ["delta/wy_backward"] = [[0, 0, 0, 0], [2, 0, 0, 1]],
+        ["delta/wy"] = [[0, 0, 0, 0, 1], [1, 2, 0, 1, 0]],
+        ["delta/wy_backward"] = [[0, 0, 0, 0, 1], [2, 0, 0, 1, 4]],
     };
 
     [TestCaseSource(nameof(Tables))]
@@ -38,7 +38,7 @@ public sealed class TileTableTests
                 var choice = table[kernel, isMatrix];
                 foreach (var form in forms)
                 {
-                    uint[] spec = [.. Product(choice, 64, 64), 1, (uint)choice.Slice, .. form];
+                    uint[] spec = [.. Product(choice, 64, kernel == "delta/delta_state" ? (uint)choice.Columns : 64), 1, (uint)choice.Slice, .. form];
                     if (kernel == "linear/chunk_out") spec = [.. spec, (uint)choice.Columns / 64];
                     Check($"{kernel}[{variant}]", spec);
                 }

@@ -81,7 +81,7 @@ internal static class DeltaChunk
         var dv = Tensor.EmptyLike(of.V);
         var da = isSame ? null : Tensor.EmptyLike(of.A);
         var dBeta = of.Beta is null ? null : Tensor.EmptyLike(of.Beta);
-        DeltaChunkWyBackward.Heads(shape, chunk, of, m, h, dValues, dv, da, dk, dBeta, rows?.Narrow(tiles, 1), columns?.Narrow(tiles, 1));
+        DeltaChunkWyBackward.Heads(shape, chunk, of, m, values, h, dValues, dv, da, dk, dBeta, rows?.Narrow(tiles, 1), columns?.Narrow(tiles, 1));
 
         Tensor? dg = null;
         if (needsG)
@@ -117,7 +117,7 @@ internal static class DeltaChunk
         Tensor dq = Tensor.EmptyLike(q, DType.Float32), dk = Tensor.EmptyLike(k, DType.Float32), da = Tensor.EmptyLike(of.A, DType.Float32), dv = Tensor.EmptyLike(of.V);
         var dBeta = of.Beta is null ? null : Tensor.EmptyLike(of.Beta);
         using (var dRead = ChunkIntra.Scores(shape, chunk, shape.V, dO, values, null, scale)) ChunkIntra.Backward(shape, chunk, q, k, cumulative, dRead, dq, dk);
-        using (var dErased = DeltaChunkWyBackward.Channels(shape, chunk, of, m, h, dValues, erased, dv, da, dBeta))
+        using (var dErased = DeltaChunkWyBackward.Channels(shape, chunk, of, m, values, h, dValues, erased, dv, da, dBeta))
         {
             ChunkIntra.Backward(shape, chunk, of.A, k, cumulative, dErased, da, dk, readsUndecayed, adds: true);
         }

@@ -47,12 +47,14 @@ internal static class DeltaChunkState
         var states = ChunkState.Storage(shape, chunk, device, of.X.DType);
         var o = Tensor.EmptyLike(of.Base);
         if (of.Z is not null) walk |= Walk.HasSecond;
+        var choice = ChunkTiles.Choice(device, Kernel.Shader, of.X.DType);
+        var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, of.X, of.Base, of.Y, of.Z, of.W, initial, final);
         Kernel.Launch(device,
             new(of.X, of.Base, of.Y, of.Z, of.W, cumulative, initial, final, states, o, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, of.Sign, of.Scale),
-            new(ChunkTiles.Count(shape.V), (uint)shape.H, (uint)shape.N), ChunkTiles.Variant(device, of.X.DType),
-            ChunkTiles.Spec(device, Kernel.Shader, of.X.DType,
-                ChunkTiles.AreWhole(shape.K, shape.V, of.X, of.Base, of.Y, of.Z, of.W, initial, final), ChunkTiles.Count(shape.K), (uint)gate, (uint)walk));
+            new((uint)((shape.V + choice.Columns - 1) / choice.Columns), (uint)shape.H, (uint)shape.N), ChunkTiles.Variant(device, of.X.DType),
+            TileProduct.Spec(device, of.X.DType, ChunkTiles.Size, choice.Columns, (uint)choice.Workgroup,
+                isWhole ? 1u : 0, (uint)choice.Slice, ChunkTiles.Count(shape.K), (uint)gate, (uint)walk));
         return (states, o);
     }
 }

@@ -86,6 +86,6 @@ internal readonly record struct DeltaChunkWy(Tensor M, Tensor W, Tensor U)
             new((uint)shape.Chunks(chunk), (uint)shape.H), ChunkTiles.Variant(device, of.A.DType),
             ChunkTiles.Spec(device, Kernel.Shader, of.A.DType,
                 ChunkTiles.AreWhole(shape.K, shape.V, of.A, of.K, of.V, of.Gate == DeltaGate.Channels ? of.Cumulative : null),
-                (uint)source, (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, second is null ? 0u : 1));
+                (uint)source, (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, second is null ? 0u : 1, ReferenceEquals(of.A, of.K) ? 1u : 0));
     }
 }

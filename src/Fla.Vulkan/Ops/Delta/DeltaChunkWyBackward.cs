@@ -5,7 +5,7 @@ internal static class DeltaChunkWyBackward
 {
     private static readonly Kernel<Args> Kernel = new("delta/wy_backward");
 
-    private readonly record struct Args(In M, In DU, In States, In A, In K, In V, In Beta, In Gate, In Scores, In Second,
+    private readonly record struct Args(In M, In DU, In Values, In States, In A, In K, In V, In Beta, In Gate, In Scores,
         Out DV, Out DA, InOut DK, Out DBeta, Out DRows, Out DColumns, Out DScores, Out DSecond, In Packed,
         uint N, uint T, uint C, uint H, uint KeyWidth, uint ValueWidth, float Sign);
 
@@ -14,6 +14,7 @@ internal static class DeltaChunkWyBackward
     /// <param name="chunk">Tokens of a chunk.</param>
     /// <param name="of">Operands of the forward.</param>
     /// <param name="m">(I + A)⁻¹.</param>
+    /// <param name="values">Corrected values [B,T,H,V].</param>
     /// <param name="states">State entering each chunk.</param>
     /// <param name="dU">Gradient of the corrected values.</param>
     /// <param name="dv">Where that of v goes.</param>
@@ -22,16 +23,17 @@ internal static class DeltaChunkWyBackward
     /// <param name="dBeta">Where that of beta goes, fp32, or null.</param>
     /// <param name="dRows">With a decay: where a·da goes, of the row that reads G of a token, fp32 [B,T,H].</param>
     /// <param name="dColumns">With a decay: where k·dk goes.</param>
-    public static void Heads(LinearShape shape, int chunk, DeltaOperands of, Tensor m, Tensor states, Tensor dU,
+    public static void Heads(LinearShape shape, int chunk, DeltaOperands of, Tensor m, Tensor values, Tensor states, Tensor dU,
         Tensor dv, Tensor? da, Tensor dk, Tensor? dBeta, Tensor? dRows, Tensor? dColumns) =>
-        Launch(shape, chunk, of, new(m, dU, states, of.A, of.K, of.V, of.Beta, of.Cumulative, null, null, dv, da, dk, dBeta, dRows, dColumns, null, null, shape.Table(chunk),
-            (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, -1), da is null, false, dU, states, m, dv, da, dk);
+        Launch(shape, chunk, of, new(m, dU, values, states, of.A, of.K, of.V, of.Beta, of.Cumulative, null, dv, da, dk, dBeta, dRows, dColumns, null, null, shape.Table(chunk),
+            (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, -1), da is null, false, dU, values, states, m, dv, da, dk);
 
     /// <summary>A decay of channels.</summary>
     /// <param name="shape">Sizes.</param>
     /// <param name="chunk">Tokens of a chunk.</param>
     /// <param name="of">Operands of the forward.</param>
     /// <param name="m">(I + A)⁻¹.</param>
+    /// <param name="values">Corrected values [B,T,H,V].</param>
     /// <param name="states">State entering each chunk.</param>
     /// <param name="dU">Gradient of the corrected values.</param>
     /// <param name="scores">⟨a_r, k_s⟩, fp32 [B,T,H,C].</param>
@@ -39,11 +41,11 @@ internal static class DeltaChunkWyBackward
     /// <param name="da">Where that of a goes, fp32, without the part of the scores.</param>
     /// <param name="dBeta">Where that of beta goes, fp32, or null.</param>
     /// <returns>That of the scores, fp32, zero from the diagonal on.</returns>
-    public static Tensor Channels(LinearShape shape, int chunk, DeltaOperands of, Tensor m, Tensor states, Tensor dU, Tensor scores, Tensor dv, Tensor da, Tensor? dBeta)
+    public static Tensor Channels(LinearShape shape, int chunk, DeltaOperands of, Tensor m, Tensor values, Tensor states, Tensor dU, Tensor scores, Tensor dv, Tensor da, Tensor? dBeta)
     {
         var dScores = Tensor.EmptyLike(scores);
-        Launch(shape, chunk, of, new(m, dU, states, of.A, of.K, of.V, of.Beta, of.Cumulative, scores, null, dv, da, null, dBeta, null, null, dScores, null, shape.Table(chunk),
-            (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, -1), false, false, dU, states, m, dv, da);
+        Launch(shape, chunk, of, new(m, dU, values, states, of.A, of.K, of.V, of.Beta, of.Cumulative, scores, dv, da, null, dBeta, null, null, dScores, null, shape.Table(chunk),
+            (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, -1), false, false, dU, values, states, m, dv, da);
         return dScores;
     }
 
@@ -52,16 +54,16 @@ internal static class DeltaChunkWyBackward
     /// <param name="chunk">Tokens of a chunk.</param>
     /// <param name="of">Operands of the forward.</param>
     /// <param name="m">(I − A_ab)⁻¹.</param>
+    /// <param name="values">Corrected values [B,T,H,V].</param>
     /// <param name="states">State entering each chunk.</param>
     /// <param name="dU">Gradient of the corrected values.</param>
-    /// <param name="ak">⟨a_r, k_s⟩, fp32 [B,T,H,C].</param>
     /// <param name="da">Where that of a goes, fp32, without the part of the scores.</param>
     /// <returns>Those of ⟨a_r, b_s⟩ and ⟨a_r, k_s⟩, fp32, zero from the diagonal on.</returns>
-    public static (Tensor AB, Tensor AK) Generalized(LinearShape shape, int chunk, DeltaOperands of, Tensor m, Tensor states, Tensor dU, Tensor ak, Tensor da)
+    public static (Tensor AB, Tensor AK) Generalized(LinearShape shape, int chunk, DeltaOperands of, Tensor m, Tensor values, Tensor states, Tensor dU, Tensor da)
     {
-        Tensor dAB = Tensor.EmptyLike(ak), dAK = Tensor.EmptyLike(ak);
-        Launch(shape, chunk, of, new(m, dU, states, of.A, of.K, of.V, null, of.Cumulative, null, ak, null, da, null, null, null, null, dAB, dAK, shape.Table(chunk),
-            (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, 1), false, true, dU, states, m, da);
+        Tensor dAB = Tensor.Empty(m.Device, DType.Float32, m.Shape), dAK = Tensor.EmptyLike(dAB);
+        Launch(shape, chunk, of, new(m, dU, values, states, of.A, of.K, of.V, null, of.Cumulative, null, null, da, null, null, null, null, dAB, dAK, shape.Table(chunk),
+            (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, 1), false, true, dU, values, states, m, da);
         return (dAB, dAK);
     }
 
@@ -70,6 +72,6 @@ internal static class DeltaChunkWyBackward
         var device = of.A.Device;
         var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, of.A, of.K, of.V, of.Gate == DeltaGate.Channels ? of.Cumulative : null) && ChunkTiles.AreWhole(shape.K, shape.V, tensors);
         Kernel.Launch(device, args, new((uint)shape.Chunks(chunk), (uint)shape.H), ChunkTiles.Variant(device, of.A.DType),
-            ChunkTiles.Spec(device, Kernel.Shader, of.A.DType, isWhole, (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, isSame ? 1u : 0, hasSecond ? 1u : 0));
+            ChunkTiles.Spec(device, Kernel.Shader, of.A.DType, isWhole, (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, isSame ? 1u : 0, hasSecond ? 1u : 0, ChunkTiles.Count(shape.K)));
     }
 }

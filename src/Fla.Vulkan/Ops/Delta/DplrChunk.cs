@@ -68,7 +68,7 @@ internal static class DplrChunk
         var dv = ChunkOut.GatedRows(shape, chunk, k, dO, cumulative, dh, qk, ChunkOut.Read.Reverse, 1, dValues, mak);
 
         Tensor dq = Tensor.EmptyLike(q, DType.Float32), dk = Tensor.EmptyLike(k, DType.Float32), da = Tensor.EmptyLike(a, DType.Float32), db = Tensor.ZerosLike(b, DType.Float32);
-        var (dAB, dAK) = DeltaChunkWyBackward.Generalized(shape, chunk, of, m, h, dValues, ak, da);
+        var (dAB, dAK) = DeltaChunkWyBackward.Generalized(shape, chunk, of, m, values, h, dValues, da);
         using (var dQK = ChunkIntra.Scores(shape, chunk, shape.V, dO, v, null, scale)) ChunkIntra.Backward(shape, chunk, q, k, cumulative, dQK, dq, dk);
         using (var dQB = ChunkIntra.Scores(shape, chunk, shape.V, dO, values, null, scale)) ChunkIntra.Backward(shape, chunk, q, b, cumulative, dQB, dq, db, adds: true);
         ChunkIntra.Backward(shape, chunk, a, k, cumulative, dAK, da, dk, isExclusive: true, adds: true);
