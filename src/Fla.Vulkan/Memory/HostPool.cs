@@ -52,15 +52,24 @@ internal sealed class HostPool(ComputeDevice device)
         }
     }
 
+    /// <summary>Gives what waits back to the system.</summary>
+    public void Trim()
+    {
+        lock (_gate)
+        {
+            foreach (var range in _free) Destroy(range);
+            _free.Clear();
+        }
+    }
+
     /// <summary>The device goes: what is lent stays memory until it is given back.</summary>
     public void Close()
     {
         lock (_gate)
         {
             _isClosed = true;
-            foreach (var range in _free) Destroy(range);
+            Trim();
             foreach (var range in _lent) range.ReleaseImport();
-            _free.Clear();
         }
     }
 

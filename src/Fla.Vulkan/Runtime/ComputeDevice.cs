@@ -174,12 +174,13 @@ public sealed unsafe partial class ComputeDevice : IDisposable
     /// <summary>Waits for the device to finish all work.</summary>
     public void Synchronize() => Stream.Synchronize();
 
-    /// <summary>Gives cached memory that no tensor uses back to the driver.</summary>
+    /// <summary>Gives cached memory that no tensor uses back to the driver, and pinned host memory that no result lies in to the system.</summary>
     public void TrimMemory()
     {
         lock (Gate)
         {
             Stream.Synchronize();
+            HostPool.Trim();
             foreach (var pool in _pools.ToList()) pool.Trim();
         }
     }
