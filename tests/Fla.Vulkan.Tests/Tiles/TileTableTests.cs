@@ -46,7 +46,7 @@ public sealed class TileTableTests
             foreach (var kernel in new[] { "gemm/gemm", "gemm/gemm.large" })
             {
                 var choice = table[kernel, isMatrix];
-                foreach (var transposed in new uint[] { 0, 1 }) Check($"gemm/gemm[{variant}]", [.. Product(choice, (uint)choice.Rows, (uint)choice.Columns), transposed, 1 - transposed, 8, 1, (uint)choice.Slice, 8]);
+                foreach (var transposed in new uint[] { 0, 1 }) Check($"gemm/gemm[{variant}]", [.. Product(choice, (uint)choice.Rows, (uint)choice.Columns), transposed, 1 - transposed, 8, 1, (uint)choice.Slice, 8, 1, 1, 0]);
             }
         }
 

@@ -109,7 +109,8 @@ internal static class Gemm
             (uint)x.A.Columns, (uint)x.B.Columns, (uint)x.N, x.StrideA, x.StrideB, (uint)x.Batch, (uint)plan.Splits, (uint)plan.KPerSplit, x.Alpha, x.Beta),
             Grid.Linear(plan.Tiles * plan.Splits * x.Batch), $"{x.Variant},{TileProduct.Path(x.Device, type)}",
             TileProduct.Spec(x.Device, type, plan.TileM, plan.TileN, (uint)plan.Workgroup,
-                x.A.Transposed ? 1u : 0, x.B.Transposed ? 1u : 0, alignment, x.IsFloat32, (uint)plan.Slice, Alignment(x.N, partial ?? x.C, x.Bias, x.D)));
+                x.A.Transposed ? 1u : 0, x.B.Transposed ? 1u : 0, alignment, x.IsFloat32, (uint)plan.Slice, Alignment(x.N, partial ?? x.C, x.Bias, x.D),
+                partial is null && x.Bias is not null ? 1u : 0, partial is null && x.D is not null ? 1u : 0, partial is null ? 0u : 1));
         if (partial is null) return;
         var groups = ((long)x.M * x.N + SumWorkgroup - 1) / SumWorkgroup * x.Batch;
         SumKernel.Launch(x.Device, new(partial, x.Bias, x.D, x.C, (uint)(x.M * x.N), (uint)x.N, (uint)x.Batch, (uint)plan.Splits, x.IsFloat32, x.Alpha, x.Beta),

@@ -16,14 +16,21 @@ internal enum GemmRoute
 /// <summary>How a product is cut: the tile of a workgroup and the pieces of the reduction. A function of device and shape alone, so results repeat.</summary>
 internal readonly record struct GemmPlan(int TileM, int TileN, int Workgroup, int Slice, int Splits, int KPerSplit, long Tiles)
 {
-    /// <summary>What pieces of the reduction are multiples of: every slice divides it.</summary>
-    private const int Grain = 64;
+    /// <summary>What pieces of the reduction are multiples of: two slices divide it.</summary>
+    private const int Grain = 128;
 
-    /// <summary>Enough large tiles to give every multiprocessor of a large card one.</summary>
-    private const int ManyTiles = 96;
+    /// <summary>The slice of the thinnest tiles, of which every invocation of a workgroup of 128 has a part to bring.</summary>
+    private const int ThinSlice = 64, Thinnest = 16;
 
     private const int ShortestPiece = 512;
+    private const int MostSplits = 64;
     private const int SkinnyRows = 8;
+
+    /// <summary>What a tile costs beside its reduction, as so many steps of it.</summary>
+    private const int TileOverhead = 256;
+
+    /// <summary>The second pass over split sums: what it costs at all, and for so many sums once more as much as an element that is brought to shared memory.</summary>
+    private const int SumOverhead = 25_000, SumsAnElement = 64;
 
     /// <summary>The fastest kernel for op(A) [m,k] times op(B) [k,n].</summary>
     public static GemmRoute Route(ComputeDevice device, Operand a, Operand b, int batch, int m, int n, int k)
@@ -32,27 +39,41 @@ internal readonly record struct GemmPlan(int TileM, int TileN, int Workgroup, in
         return device.IsCpu && k > 0 && (n >= 4 || b.Transposed) ? GemmRoute.Direct : GemmRoute.Tiles;
     }
 
-    /// <summary>How the tile product cuts [m,k]·[k,n].</summary>
+    /// <summary>How the tile product cuts [m,k]·[k,n]: the tiles and pieces that are done first.</summary>
     public static GemmPlan For(ComputeDevice device, DType type, int m, int n, int k, int batch)
     {
         var isMatrix = device.MatrixShape(type) is not null;
         TileChoice usual = device.Tiles["gemm/gemm", isMatrix], large = device.Tiles["gemm/gemm.large", isMatrix];
-        var isLarge = m >= large.Rows && n >= large.Columns && Count(m, n, large.Rows, large.Columns) * batch >= ManyTiles;
-        var choice = isLarge ? large : usual;
-        var (tileM, tileN, workgroup) = isLarge ? (large.Rows, large.Columns, large.Workgroup) : (Fit(m, usual.Rows), Fit(n, usual.Columns), usual.Workgroup);
+        var (tileM, tileN) = (Fit(m, usual.Rows), Fit(n, usual.Columns));
         // CPU drivers want many values an invocation: a smaller tile has fewer of them.
-        if (!isLarge && device.IsCpu && !isMatrix) workgroup = Math.Max(8, workgroup * tileM * tileN / (usual.Rows * usual.Columns));
-        var tiles = Count(m, n, tileM, tileN);
-
-        // Few tiles and a long reduction: cut it, but into pieces long enough to pay for the second pass.
-        var wanted = device.Tiles.Fill / 2;
-        var splits = (int)Math.Clamp(Math.Min(wanted / Math.Max(1, tiles * batch), k / ShortestPiece), 1, 64);
-        var perSplit = ((k + splits - 1) / splits + Grain - 1) / Grain * Grain;
-        splits = perSplit == 0 ? 1 : (k + perSplit - 1) / perSplit;
-        return new(tileM, tileN, workgroup, choice.Slice, Math.Max(1, splits), Math.Max(Grain, perSplit), tiles);
+        var workgroup = device.IsCpu && !isMatrix ? Math.Max(8, usual.Workgroup * tileM * tileN / (usual.Rows * usual.Columns)) : usual.Workgroup;
+        var slice = isMatrix && Math.Min(tileM, tileN) == Thinnest ? ThinSlice : usual.Slice;
+        var (plan, cost) = Split(device, usual with { Workgroup = workgroup, Slice = slice, Rows = tileM, Columns = tileN }, m, n, k, batch);
+        if (m < large.Rows || n < large.Columns) return plan;
+        var (other, otherCost) = Split(device, large, m, n, k, batch);
+        return otherCost < cost ? other : plan;
     }
 
-    private static int Fit(int size, int largest) => size <= 16 ? 16 : size <= 32 ? 32 : Math.Min(64, largest);
+    /// <summary>The best number of pieces for a tile. Costs are elements brought to shared memory, one tile after the other, which is what bounds the kernel.</summary>
+    private static (GemmPlan Plan, double Cost) Split(ComputeDevice device, TileChoice tile, int m, int n, int k, int batch)
+    {
+        var tiles = Count(m, n, tile.Rows, tile.Columns);
+        long resident = Math.Max(1, device.Tiles.Fill / 2), all = Math.Max(1, tiles * batch);
+        var most = (int)Math.Clamp(Math.Min(2 * resident / all, k / ShortestPiece), 1, MostSplits);
+        var (best, least) = (default(GemmPlan), double.PositiveInfinity);
+        for (var wanted = 1; wanted <= most; wanted++)
+        {
+            var perSplit = Math.Max(1, ((k + wanted - 1) / wanted + Grain - 1) / Grain) * Grain;
+            var splits = Math.Max(1, (k + perSplit - 1) / perSplit);
+            var rounds = (all * splits + resident - 1) / resident;
+            var cost = (double)rounds * (perSplit + TileOverhead) * (tile.Rows + tile.Columns);
+            if (splits > 1) cost += SumOverhead + (double)m * n * batch * splits / SumsAnElement;
+            if (cost < least) (best, least) = (new(tile.Rows, tile.Columns, tile.Workgroup, tile.Slice, splits, perSplit, tiles), cost);
+        }
+        return (best, least);
+    }
+
+    private static int Fit(int size, int largest) => size <= Thinnest ? Thinnest : size <= 32 ? 32 : Math.Min(64, largest);
 
     private static long Count(int m, int n, int tileM, int tileN) => (m + tileM - 1L) / tileM * ((n + tileN - 1L) / tileN);
 }
