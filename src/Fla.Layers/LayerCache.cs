@@ -1,4 +1,5 @@
 using Fla.Vulkan;
+using Fla.Vulkan.Ops;
 
 namespace Fla.Layers;
 
@@ -9,6 +10,7 @@ namespace Fla.Layers;
 public sealed class LayerCache : IDisposable
 {
     private readonly Dictionary<string, Tensor> _slots = [];
+    private readonly HashSet<string> _growing = [];
 
     /// <summary>Slot of the matrix-valued memory.</summary>
     public const string RecurrentState = "recurrent_state";
@@ -32,6 +34,31 @@ public sealed class LayerCache : IDisposable
         else if (held.Address != value.Address) held.CopyFrom(value);
     }
 
+    /// <summary>Puts a tensor [N, capacity, ...] into an empty slot that has to hold all tokens seen, and so grows (<see cref="Reserve"/>).</summary>
+    public void SetGrowing(string slot, Tensor value)
+    {
+        Set(slot, value);
+        _growing.Add(slot);
+    }
+
+    /// <summary>Whether what grows can take so many more tokens where it is.</summary>
+    public bool HasRoom(int tokens) => _growing.All(slot => SeenTokens + (long)tokens <= _slots[slot].Size(1));
+
+    /// <summary>Makes room for more tokens. What grows may move: a graph captured before reads it where it was.</summary>
+    public void Reserve(int tokens)
+    {
+        if (HasRoom(tokens)) return;
+        using var noGrad = Autograd.NoGrad();
+        foreach (var slot in _growing)
+        {
+            var held = _slots[slot];
+            var capacity = (int)Math.Max(2L * held.Size(1), SeenTokens + (long)tokens);
+            using var more = Tensor.Zeros(held.Device, held.DType, [held.Size(0), capacity - held.Size(1), .. held.Shape[2..]]);
+            _slots[slot] = Layouts.Concat(1, held, more).Own();
+            held.Dispose();
+        }
+    }
+
     /// <summary>Counts tokens as seen: a mixer does so after its states.</summary>
     public void Advance(int tokens) => SeenTokens += tokens;
 
@@ -40,6 +67,7 @@ public sealed class LayerCache : IDisposable
     {
         foreach (var tensor in _slots.Values) tensor.Dispose();
         _slots.Clear();
+        _growing.Clear();
         SeenTokens = 0;
     }
 

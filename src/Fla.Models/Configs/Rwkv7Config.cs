@@ -93,6 +93,8 @@ public sealed class Rwkv7Config : ModelConfig
         NumHiddenLayers = NumHiddenLayers,
     }, layer), dtype);
 
+    internal override bool HasUsualBlocks => false;
+
     internal override Block CreateBlock(ComputeDevice device, int layer, DType dtype) => new Rwkv7Block(device, this, layer, dtype);
 
     internal override Norm CreateNorm(ComputeDevice device, DType dtype) => new LayerNorm(device, HiddenSize, NormEps, NormBias, dtype);

@@ -4,8 +4,8 @@ using Fla.Vulkan.Ops;
 namespace Fla.Models.Generation;
 
 /// <summary>
-/// One token at a time for a batch, after its prompts. The states are of fixed size and stay in place, so one captured step decodes every token: before a
-/// replay the host writes the tokens and their positions.
+/// One token at a time for a batch, after its prompts. The states stay in place, so one captured step decodes every token: before a replay the host writes the
+/// tokens and their positions. Where softmax attention keeps all keys, it is captured again whenever they move.
 /// </summary>
 internal sealed class Decoder : IDisposable
 {
@@ -49,6 +49,7 @@ internal sealed class Decoder : IDisposable
         }
         else
         {
+            if (!_cache.HasRoom(1)) Move();
             if (_graph != null) _cache.Advance(1);
             else _graph = _model.Device.Stream.Capture(() => _result = Record());
             _graph.Replay();
@@ -63,6 +64,16 @@ internal sealed class Decoder : IDisposable
         _graph?.Dispose();
         _ids.Dispose();
         _offsets.Dispose();
+    }
+
+    /// <summary>Makes room in the cache; the step is captured anew.</summary>
+    private void Move()
+    {
+        _graph?.Dispose();
+        _graph = null;
+        _result?.Dispose();
+        _result = null;
+        _cache.Reserve(1);
     }
 
     private Tensor Record()

@@ -17,7 +17,7 @@ internal sealed class MixerBlock : Block
         : base(device, dtype)
     {
         _mixerNorm = AddModule("attn_norm", () => config.CreateNorm(device, dtype));
-        _mixer = AddModule("attn", () => config.CreateMixer(device, layer, dtype));
+        _mixer = AddModule("attn", () => config.MixerAt(device, layer, dtype));
         _mlpNorm = AddModule("mlp_norm", () => config.CreateNorm(device, dtype));
         _mlp = AddModule("mlp", () => new GatedMlp(device, config.HiddenSize, config.MlpWidth, config.HiddenAct, dtype));
     }

@@ -2,7 +2,7 @@ using Fla.Layers;
 
 namespace Fla.Models;
 
-/// <summary>The memory of a model's layers: of fixed size, whatever the number of tokens seen.</summary>
+/// <summary>The memory of a model's layers: of fixed size, whatever the number of tokens seen, but for layers of softmax attention without a window.</summary>
 public sealed class ModelCache : IDisposable
 {
     private readonly LayerCache[] _layers;
@@ -26,6 +26,15 @@ public sealed class ModelCache : IDisposable
 
     /// <summary>Bytes of all states.</summary>
     public long ByteCount => _layers.Sum(layer => layer.ByteCount);
+
+    /// <summary>Whether the layers can take so many more tokens where their memory is.</summary>
+    internal bool HasRoom(int tokens) => Array.TrueForAll(_layers, layer => layer.HasRoom(tokens));
+
+    /// <summary>Makes room for more tokens; what was captured before then reads memory that is gone.</summary>
+    internal void Reserve(int tokens)
+    {
+        foreach (var layer in _layers) layer.Reserve(tokens);
+    }
 
     /// <summary>Counts tokens that a replayed graph has seen.</summary>
     internal void Advance(int tokens)

@@ -9,6 +9,7 @@ internal sealed class Trunk : Module
 {
     private readonly List<Block> _blocks = [];
     private readonly Norm _norm;
+    private readonly DepthMix? _residual;
 
     public Trunk(ComputeDevice device, ModelConfig config, DType dtype)
         : base(device, dtype)
@@ -16,6 +17,8 @@ internal sealed class Trunk : Module
         Embeddings = AddModule("embeddings", () => new Embedding(device, config.VocabSize, config.HiddenSize, config.EmbeddingRule, dtype));
         for (var i = 0; i < config.NumHiddenLayers; i++) _blocks.Add(AddModule($"layers.{i}", () => config.CreateBlock(device, i, dtype)));
         _norm = AddModule("norm", () => config.CreateNorm(device, dtype));
+        if (config.AttnResBlockSize == null) return;
+        _residual = new(AddModule("res_proj", () => DepthMix.Query(device, config.HiddenSize, dtype)), AddModule("res_norm", () => config.CreateNorm(device, dtype)));
     }
 
     public Embedding Embeddings { get; }
@@ -37,7 +40,7 @@ internal sealed class Trunk : Module
             hidden?.Add(input[0]);
             Drop(input, streams, hidden);
         }
-        var y = _norm.Forward(streams[0]);
+        var y = _residual?.Forward([.. streams[1..], streams[0]], _norm) ?? _norm.Forward(streams[0]);
         hidden?.Add(y);
         Drop(streams, [], hidden: null);
         return y;

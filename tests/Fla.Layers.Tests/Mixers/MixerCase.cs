@@ -43,6 +43,8 @@ public sealed record MixerCase(string Name, Func<ComputeDevice, DType, TokenMixe
         Kda("kda low bound, no convolutions", new() { LowerBound = -8, ExpandV = 2, UseShortConv = false }),
         Gdn2("gdn2", new()),
         Gdn2("gdn2 value heads, bounded, negative", new() { NumVHeads = 4, SafeGate = true, AllowNegEigval = true }),
+        Softmax("attention", new()),
+        Softmax("attention window, kv groups, biases, normed", new() { NumKvHeads = 1, WindowSize = 9, QkvBias = true, QkNorm = true, RopeTheta = 500 }),
         Rwkv7("rwkv7", new() { FuseNorm = true }),
         Rwkv7("rwkv7 wide values", new() { ValueDim = 64, HeadDim = null, NumHeads = 2, ALowRankDim = 5 }),
     ];
@@ -83,6 +85,9 @@ public sealed record MixerCase(string Name, Func<ComputeDevice, DType, TokenMixe
 
     private static MixerCase Gdn2(string name, GatedDeltaNet2Options o) =>
         new(name, (d, t) => new GatedDeltaNet2(d, o with { HiddenSize = Hidden, NumHeads = 2, HeadDim = Head }, t));
+
+    private static MixerCase Softmax(string name, AttentionOptions o) =>
+        new(name, (d, t) => new Attention(d, o with { HiddenSize = Hidden, NumHeads = 2 }, t));
 
     private static MixerCase Rwkv7(string name, Rwkv7AttentionOptions o) =>
         new(name, (d, t) => new Rwkv7Attention(d, o with { HiddenSize = Hidden, HeadDim = o.HeadDim == null ? null : Head, LayerIdx = 0 }, t));

@@ -24,7 +24,8 @@ public sealed class CheckRunnerTests(TestDevice device) : DeviceTests(device)
         Assert.That(keys, Is.SupersetOf(Everything));
         Assert.That(keys.Contains("varlen_logits"), Is.EqualTo(!Families.Unpackable.Contains(name)));
         using var file = Golden.Open($"models/{name}/model.safetensors");
-        var parameters = file.Names.Count();
+        // With attention residuals the first layer has a query and a norm of keys that it does not use, and so no gradients of them.
+        var parameters = file.Names.Count(key => !key.Contains("layers.0.attn_res", StringComparison.Ordinal));
         Assert.That(keys.Count(key => key.StartsWith("grad.", StringComparison.Ordinal)), Is.EqualTo(parameters));
         Assert.That(keys.Count(key => key.StartsWith("grad_norm.", StringComparison.Ordinal)), Is.EqualTo(parameters));
         Assert.That(report.Skipped, Is.Empty);
@@ -41,9 +42,9 @@ public sealed class CheckRunnerTests(TestDevice device) : DeviceTests(device)
         Assert.That(logits.Note, type == DType.Float16 ? Is.Empty : Does.StartWith("rounded weights alone"));
         Assert.That(logits.IsJudged);
         // linear_attn's gradients pass through quotients, those of rwkv7's first layer through norms of outputs near zero: rounding moves many of them by
-        // more than 3 %.
+        // more than 3 %. So do those of attention residuals, through a softmax between sums that nearly agree.
         var judged = report.Rows.Count(row => row.IsJudged) / (double)report.Rows.Count;
-        var least = (name, type) switch { ("rwkv7", _) => 0.7, (_, DType.Float16) => 1, ("linear_attn", _) => 0.4, _ => 0.9 };
+        var least = (name, type) switch { ("rwkv7", _) => 0.7, (_, DType.Float16) => 1, ("linear_attn", _) => 0.4, ("gla_attnres", _) => 0.6, _ => 0.9 };
         Assert.That(judged, Is.GreaterThanOrEqualTo(least), "share of rows that can be judged");
     }
 

@@ -44,6 +44,8 @@ public sealed class GeneratorTests(TestDevice device) : DeviceTests(device)
             Small(new GatedDeltaProductConfig { NumHouseholder = 3, UseForgetGate = true, UseOutputGate = false, UseShortConv = false }),
             Small(new CombaConfig { NumVHeads = 4, UseOutputGate = false }),
             Small(new KdaConfig { NumVHeads = 4, SafeGate = true, LowerBound = -5, AllowNegEigval = true }),
+            Small(new DeltaNetConfig { Attn = [new() { Layers = [1], NumHeads = 2, QkvBias = true }] }),
+            Small(new GatedDeltaNetConfig { Attn = [new() { Layers = [0], NumHeads = 4, NumKvHeads = 2, WindowSize = 3 }], AttnResBlockSize = 2 }),
             Small(new Rwkv7Config { NormFirst = false, NormBias = false, FuseNorm = false, ValueDim = [64, 64], HiddenAct = "gelu" }),
         ];
         foreach (var config in configs)
@@ -58,6 +60,15 @@ public sealed class GeneratorTests(TestDevice device) : DeviceTests(device)
                 Assert.That(together[i], Is.EqualTo(WithoutCache(model, Prompts[i], 8)), $"{config.ModelType}, prompt {i}, from the whole text each time");
             }
         }
+    }
+
+    /// <summary>Softmax attention without a window keeps the keys of all tokens: where they outgrow their place, the step is captured again.</summary>
+    [Test]
+    public void KeysOfAllTokensOutgrowTheirPlace()
+    {
+        using var model = Create(Small(new GlaConfig { Attn = [new() { Layers = [1], NumHeads = 2 }] }));
+        var text = new Generator(model).Generate([Prompts[1]], new() { MaxNewTokens = 75, StopTokens = [] })[0];
+        Assert.That(text, Is.EqualTo(WithoutCache(model, Prompts[1], 75)));
     }
 
     [Test]

@@ -61,7 +61,8 @@ public sealed class PretrainedTests(TestDevice device) : DeviceTests(device)
     {
         using var notes = JsonDocument.Parse(File.ReadAllBytes(Golden.Path($"models/{name}/notes.json")));
         using var model = CausalLM.FromPretrained(Golden.Path("models/" + name), Device);
-        Assert.That(model.NamedParameters().Select(p => p.Key), Is.EqualTo(notes.RootElement.GetProperty("grad_norms").EnumerateObject().Select(p => p.Name)));
+        // With attention residuals the first layer has a query that it does not use, which has no gradient.
+        Assert.That(model.NamedParameters().Select(p => p.Key).Where(key => !key.Contains("layers.0.attn_res", StringComparison.Ordinal)), Is.EqualTo(notes.RootElement.GetProperty("grad_norms").EnumerateObject().Select(p => p.Name)));
     }
 
     [Test]

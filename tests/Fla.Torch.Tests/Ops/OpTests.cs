@@ -8,7 +8,7 @@ namespace Fla.Torch.Tests.Ops;
 
 public sealed class OpTests(TestDevice device) : TorchTests(device)
 {
-    private static IEnumerable<OpCase> All => [.. LinearCases.All, .. DeltaCases.All, .. NnCases.All];
+    private static IEnumerable<OpCase> All => [.. LinearCases.All, .. DeltaCases.All, .. AttnCases.All, .. NnCases.All];
 
     [TestCaseSource(nameof(All))]
     public void FollowsItsDefinition(OpCase op)

@@ -103,6 +103,7 @@ internal sealed record DeltaRule
         Require.That(slots.PerSequence == 1 || longest <= slots.PerSequence, $"ssmStateIndices has {slots.PerSequence} slots a sequence, one has {longest} tokens");
         var states = inPlace ? InitialState : OutputFinalState ? Tensor.Empty(Q.Device, DType.Float32, shape.States(shape.Tokens, StateVFirst)) : null;
         var o = RecurrentDelta.Run(shape, this, InitialState, states, slots, hasTokenStates: !inPlace);
+        if (inPlace) InitialState.Storage.Version++;
         return (scope.Keep(o), inPlace || states is null ? null : scope.Keep(states));
     }
 
