@@ -13,7 +13,7 @@ namespace Fla.Cli;
 internal static class FlaTool
 {
     private static readonly Func<Terminal, Command>[] Commands =
-        [DemoCommand.Create, TrainCommand.Create, GenerateCommand.Create, EvalCommand.Create, CheckCommand.Create, BenchCommand.Create, InfoCommand.Create, ShadersCommand.Create];
+        [DemoCommand.Create, TrainCommand.Create, GenerateCommand.Create, EvalCommand.Create, CheckCommand.Create, BenchCommand.Create, TuneCommand.Create, InfoCommand.Create, ShadersCommand.Create];
 
     private const int Failed = 1;
     private const int Interrupted = 130;

@@ -63,5 +63,15 @@ public sealed class CaptureException(string message) : FlaException(message);
 /// <summary>An operation on tensors and gradients that the tape cannot carry out.</summary>
 public sealed class AutogradException(string message) : FlaException(message);
 
+/// <summary>A file of tile choices cannot be read or written, or names choices that a kernel cannot run with.</summary>
+public sealed class TileFileException : FlaException
+{
+    /// <summary>An error with a message.</summary>
+    public TileFileException(string message) : base(message) { }
+
+    /// <summary>An error with a message and what caused it.</summary>
+    public TileFileException(string message, Exception inner) : base(message, inner) { }
+}
+
 /// <summary>A sentinel beside an allocation was overwritten: a kernel wrote out of bounds.</summary>
 public sealed class MemoryCorruptionException(string message) : FlaException(message);

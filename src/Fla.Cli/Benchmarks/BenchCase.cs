@@ -36,6 +36,13 @@ internal sealed record BenchCase(Tensor[] Inputs, Func<Tensor> Run, Tensor? Grad
         ClearGradients();
     }
 
+    /// <summary>All that it has: forward and backward, or forward alone.</summary>
+    public void Whole()
+    {
+        if (Gradient is null) RunForward();
+        else Step();
+    }
+
     /// <summary>Drops the gradients of the inputs.</summary>
     public void ClearGradients()
     {

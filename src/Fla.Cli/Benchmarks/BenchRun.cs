@@ -13,7 +13,7 @@ internal sealed record BenchRun(ComputeDevice Device, DType Type, string Modes, 
     private const int ProfiledSteps = 5;
 
     /// <summary>Relative error that a storage type's rounding explains.</summary>
-    private double Tolerance => Type switch { DType.Float32 => 1e-4, DType.Float16 => 1e-2, _ => 3e-2 };
+    public static double Tolerance(DType type) => type switch { DType.Float32 => 1e-4, DType.Float16 => 1e-2, _ => 3e-2 };
 
     /// <summary>Adds the rows of one op at one shape; false where its results are wrong.</summary>
     public bool Measure(Terminal terminal, BenchOp op, BenchShape shape, BenchRoofs roofs, List<BenchRow> rows)
@@ -22,14 +22,14 @@ internal sealed record BenchRun(ComputeDevice Device, DType Type, string Modes, 
         var made = op.Make(Device, Type, shape);
         double error;
         using (Device.Scope()) error = made.Error();
-        if (!(error <= Tolerance))
+        if (!(error <= Tolerance(Type)))
         {
-            terminal.Fail(string.Create(CultureInfo.InvariantCulture, $"{op.Name} {shape}: relative error {error:g3}, allowed is {Tolerance:g3}"));
+            terminal.Fail(string.Create(CultureInfo.InvariantCulture, $"{op.Name} {shape}: relative error {error:g3}, allowed is {Tolerance(Type):g3}"));
             return false;
         }
         if (Modes != "fwdbwd") rows.Add(Row(op, shape, "fwd", BenchTimer.Run(Device, made.RunForward), made.Forward, roofs, error));
         if (Modes != "fwd" && made.Gradient is not null) rows.Add(Row(op, shape, "fwdbwd", BenchTimer.Run(Device, made.Step), made.Both, roofs, error));
-        if (Profile) WriteKernels(terminal, made.Gradient is null || Modes == "fwd" ? made.RunForward : made.Step);
+        if (Profile) WriteKernels(terminal, Modes == "fwd" ? made.RunForward : made.Whole);
         return true;
     }
 

@@ -14,6 +14,7 @@ internal static class InfoCommand
         ("FLA_POISON", "1: fresh memory is NaN, allocations stand between sentinels"),
         ("FLA_VALIDATION", "1: the Vulkan validation layers"),
         ("FLA_PIPELINE_CACHE", "folder of the pipeline cache; empty: none"),
+        ("FLA_TILES", "file of tile choices in place of the one that fla tune writes; empty: the built-in ones"),
         ("FLA_TRACE", "1: errors of this tool keep their stack trace"),
     ];
 
@@ -78,6 +79,7 @@ internal static class InfoCommand
         Row(table, "push constants", $"{l.PushConstants} bytes");
         Row(table, "largest allocation, buffer", $"{Bytes(l.MaxAllocation)}, {Bytes(l.MaxBuffer)}");
         Row(table, "timestamps", l.TimestampPeriod > 0 ? $"one tick is {l.TimestampPeriod:0.###} ns" : "none");
+        if (isChosen) foreach (var text in chosen.Tiles.Notes.Prepend(chosen.Tiles.Name)) Row(table, "tile choices", text);
         foreach (var heap in d.Heaps)
         {
             var free = heap.Free < 0 ? "" : $", {Bytes((ulong)heap.Free)} free";

@@ -34,11 +34,30 @@ public sealed unsafe partial class ComputeStream
         }
     }
 
+    /// <summary>The pipelines that some work would launch, in the order of their first launch: names of variants and specialization constants.</summary>
+    /// <param name="work">The work, gone through as by <see cref="Rehearse"/>; it disposes the tensors that it makes.</param>
+    public IReadOnlyList<(string Key, uint[] Spec)> PipelinesOf(Action work)
+    {
+        lock (_device.Gate)
+        {
+            IReadOnlyList<(string, uint[])> pipelines = [];
+            Rehearse(_ =>
+            {
+                work();
+                pipelines = _rehearsal!.Pipelines;
+            });
+            return pipelines;
+        }
+    }
+
+    internal void NoteRehearsed(string key, ReadOnlySpan<uint> spec) => _rehearsal!.Note(key, spec);
+
     /// <summary>Pools without memory, and their counts.</summary>
     private sealed class Rehearsal
     {
         private readonly ComputeDevice _device;
         private readonly List<MemoryPool> _pools = [];
+        private readonly HashSet<(string, string)> _seen = [];
 
         public Rehearsal(ComputeDevice device)
         {
@@ -51,6 +70,14 @@ public sealed unsafe partial class ComputeStream
 
         /// <summary>Stands for the device's own pool.</summary>
         public MemoryPool Pool { get; }
+
+        public List<(string Key, uint[] Spec)> Pipelines { get; } = [];
+
+        public void Note(string key, ReadOnlySpan<uint> spec)
+        {
+            var constants = spec.ToArray();
+            if (_seen.Add((key, string.Join(',', constants)))) Pipelines.Add((key, constants));
+        }
 
         public MemoryPool NewPool()
         {

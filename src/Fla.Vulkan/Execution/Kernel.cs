@@ -25,8 +25,13 @@ public sealed class Kernel<TArgs>(string shader) where TArgs : unmanaged
     /// <exception cref="ShaderException">No such variant, arguments that do not match, or more shared memory than the device has.</exception>
     public void Launch(ComputeDevice device, in TArgs args, Grid grid, string? variant = null, params ReadOnlySpan<uint> spec)
     {
-        if (grid.IsEmpty || device.Stream.IsRehearsing) return;
+        if (grid.IsEmpty) return;
         var key = variant == null ? Shader : $"{Shader}[{variant}]";
+        if (device.Stream.IsRehearsing)
+        {
+            device.Stream.NoteRehearsed(key, spec);
+            return;
+        }
         var pipeline = device.Pipelines.Get(key, spec, _layout, typeof(TArgs));
         var bytes = MemoryMarshal.AsBytes(new ReadOnlySpan<TArgs>(in args));
         device.Stream.Dispatch(pipeline, bytes, _layout, grid);

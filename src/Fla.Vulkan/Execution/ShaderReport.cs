@@ -17,15 +17,28 @@ public sealed record ShaderReport(string Key, string? Error, IReadOnlyList<Pipel
     /// <summary>Registers spilled, summed over the figures whose name speaks of spills.</summary>
     public double Spills => Statistics.Where(s => s.Name.Contains("spill", StringComparison.OrdinalIgnoreCase)).Sum(s => s.Value);
 
+    /// <summary>Compiles every pipeline that some work would launch; nothing is run, so a device that only compiles will do.</summary>
+    /// <param name="device">Whose compiler.</param>
+    /// <param name="work">The work; it disposes the tensors that it makes.</param>
+    /// <param name="wanted">Which, by their keys; all of them when null.</param>
+    /// <returns>In the order of the first launch; keys are followed by the specialization constants.</returns>
+    public static IReadOnlyList<ShaderReport> Compile(ComputeDevice device, Action work, Func<string, bool>? wanted = null) =>
+        device.Stream.PipelinesOf(work).Where(p => wanted?.Invoke(p.Key) ?? true).Select(p => Compile(device, p.Key, p.Spec) with { Key = $"{p.Key} [{string.Join(',', p.Spec)}]" }).ToList();
+
     /// <summary>Compiles one variant with the specialization constants' defaults, for workgroups of up to 256.</summary>
     /// <param name="device">Whose compiler; without VK_KHR_pipeline_executable_properties there are no statistics.</param>
     /// <param name="key">One of <see cref="KeysFor"/>.</param>
     public static ShaderReport Compile(ComputeDevice device, string key)
     {
+        var spec = ShaderLibrary.Reflect(key).DefaultSpec();
+        if (spec.Length > 0 && spec[0] == 1) spec[0] = Math.Min(Workgroup, (uint)device.Limits.WorkgroupInvocations);
+        return Compile(device, key, spec);
+    }
+
+    private static ShaderReport Compile(ComputeDevice device, string key, uint[] spec)
+    {
         try
         {
-            var spec = ShaderLibrary.Reflect(key).DefaultSpec();
-            if (spec.Length > 0 && spec[0] == 1) spec[0] = Math.Min(Workgroup, (uint)device.Limits.WorkgroupInvocations);
             return new(key, null, device.Pipelines.Statistics(key, spec));
         }
         catch (Exception e) when (e is ShaderException or VulkanException)

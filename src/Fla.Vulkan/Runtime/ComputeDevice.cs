@@ -33,7 +33,7 @@ public sealed unsafe partial class ComputeDevice : IDisposable
         _instance = instance;
         Info = info;
         Options = options;
-        Tiles = VendorTiles.For(info);
+        Tiles = TileFile.TableFor(info, options, TileFile.UserPath);
         Api = Vk.GetApi();
         Api.CurrentInstance = instance.Handle;
         Handle = CreateHandle();

@@ -146,15 +146,19 @@ public sealed record DeviceOptions
     /// <summary>Folder of the pipeline cache; null for the user's cache folder; empty for none.</summary>
     public string? PipelineCacheFolder { get; init; }
 
+    /// <summary>File of tile choices in place of the user's (<see cref="Fla.Vulkan.TileFile.UserPath"/>, for null); empty for the built-in ones alone.</summary>
+    public string? TileFile { get; init; }
+
     /// <summary>Bytes that tensors may take; 0 for no limit but the device's.</summary>
     public long MemoryLimit { get; init; }
 
-    /// <summary>FLA_DEVICE, FLA_DISABLE (comma separated), FLA_POISON=1, FLA_PIPELINE_CACHE.</summary>
+    /// <summary>FLA_DEVICE, FLA_DISABLE (comma separated), FLA_POISON=1, FLA_PIPELINE_CACHE, FLA_TILES.</summary>
     public static DeviceOptions FromEnvironment() => new()
     {
         Select = Environment.GetEnvironmentVariable("FLA_DEVICE") ?? "",
         Disable = (Environment.GetEnvironmentVariable("FLA_DISABLE") ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
         PoisonMemory = Environment.GetEnvironmentVariable("FLA_POISON") == "1",
         PipelineCacheFolder = Environment.GetEnvironmentVariable("FLA_PIPELINE_CACHE"),
+        TileFile = Environment.GetEnvironmentVariable("FLA_TILES"),
     };
 }

@@ -27,7 +27,14 @@ public sealed class TileTable : IEnumerable<TileRow>
         Fill = fill;
     }
 
-    private TileTable(TileTable other) : this(other.Name, other.SharedMemory, other.Fill) => _rows = new(other._rows, StringComparer.Ordinal);
+    private TileTable(TileTable other) : this(other.Name, other.SharedMemory, other.Fill)
+    {
+        _rows = new(other._rows, StringComparer.Ordinal);
+        Notes = other.Notes;
+    }
+
+    /// <summary>The vendor's own table for a device.</summary>
+    public static TileTable BuiltIn(DeviceInfo device) => VendorTiles.For(device);
 
     /// <summary>Where its numbers are from.</summary>
     public string Name { get; private init; }
@@ -37,6 +44,9 @@ public sealed class TileTable : IEnumerable<TileRow>
 
     /// <summary>Workgroups of 256 that keep the device busy.</summary>
     public int Fill { get; }
+
+    /// <summary>What about the user's file is to be known: that it could not be used, or is older than the driver.</summary>
+    public IReadOnlyList<string> Notes { get; private init; } = [];
 
     /// <summary>The choice for a kernel.</summary>
     /// <param name="kernel">Its name.</param>
@@ -54,6 +64,10 @@ public sealed class TileTable : IEnumerable<TileRow>
         changed._rows[kernel] = isMatrix ? _rows[kernel] with { Matrix = choice } : _rows[kernel] with { Plain = choice };
         return changed;
     }
+
+    internal TileTable From(string name) => new(this) { Name = name };
+
+    internal TileTable WithNote(string note) => new(this) { Notes = [.. Notes, note] };
 
     /// <inheritdoc/>
     public IEnumerator<TileRow> GetEnumerator() => _rows.Values.GetEnumerator();

@@ -8,12 +8,12 @@ internal static class VendorTiles
 {
     private const uint NvidiaId = 0x10de, AmdId = 0x1002, IntelId = 0x8086;
 
-    /// <summary>From measurements on an H200 (bench/NOTES.md).</summary>
-    public static TileTable Nvidia { get; } = new("NVIDIA", 48 << 10, fill: 528)
+    /// <summary>From measurements on an H200 (fla tune, bench/NOTES.md).</summary>
+    public static TileTable Nvidia { get; } = new("NVIDIA", 48 << 10, fill: 512)
     {
-        { "linear/chunk_state", new(256, Slice: 64), new(256, Slice: 32) },
+        { "linear/chunk_state", new(128, Slice: 32), new(256, Slice: 32) },
         { "linear/chunk_out", new(256, Slice: 64, Columns: 128), new(256, Slice: 32, Columns: 64) },
-        { "linear/chunk_intra", new(256, Slice: 64), new(256, Slice: 32) },
+        { "linear/chunk_intra", new(64, Slice: 32), new(256, Slice: 32) },
         { "linear/chunk_intra_backward", new(256, Slice: 64), new(256, Slice: 32) },
         { "linear/fused_chunk", new(256, Slice: 64), new(256, Slice: 32) },
         { "delta/delta_state", new(256, Slice: 64, Columns: 64), new(256, Slice: 32, Columns: 64) },
@@ -25,17 +25,20 @@ internal static class VendorTiles
         { "rows", new(256), new(256) },
     };
 
-    /// <summary>From AMD's compiler by RADV: registers, shared memory, occupancy.</summary>
+    /// <summary>
+    /// From AMD's compiler (fla tune --figures on RADV's null device, NAVI31): of the choices without spills, the one of the least cost a tile, which is the waves' busy
+    /// cycles, or where they are longer their latency over the waves that share a SIMD.
+    /// </summary>
     public static TileTable Amd { get; } = new("AMD", 32 << 10, fill: 512)
     {
-        { "linear/chunk_state", new(256, Slice: 32), new(256, Slice: 32) },
-        { "linear/chunk_out", new(256, Slice: 32, Columns: 64), new(256, Slice: 32, Columns: 64) },
-        { "linear/chunk_intra", new(256, Slice: 32), new(256, Slice: 32) },
+        { "linear/chunk_state", new(128, Slice: 32), new(256, Slice: 32) },
+        { "linear/chunk_out", new(128, Slice: 32, Columns: 128), new(256, Slice: 32, Columns: 64) },
+        { "linear/chunk_intra", new(128, Slice: 32), new(256, Slice: 32) },
         { "linear/chunk_intra_backward", new(256, Slice: 32), new(256, Slice: 32) },
         { "linear/fused_chunk", new(256, Slice: 32), new(256, Slice: 32) },
         { "delta/delta_state", new(256, Slice: 32, Columns: 64), new(256, Slice: 32, Columns: 64) },
-        { "delta/wy", new(256, Slice: 32), new(256, Slice: 32) },
-        { "delta/wy_backward", new(256, Slice: 32), new(256, Slice: 32) },
+        { "delta/wy", new(128, Slice: 32), new(256, Slice: 32) },
+        { "delta/wy_backward", new(128, Slice: 32), new(256, Slice: 32) },
         { "gemm/gemm", new(128, Slice: 32, Rows: 64, Columns: 64), new(128, Slice: 32, Rows: 64, Columns: 64) },
         { "gemm/gemm.large", new(128, Slice: 32, Rows: 64, Columns: 64), new(256, Slice: 32, Rows: 128, Columns: 64) },
         { "gemm/skinny", new(128, Columns: 2), new(128, Columns: 2) },

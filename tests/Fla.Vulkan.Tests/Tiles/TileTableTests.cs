@@ -24,6 +24,19 @@ public sealed class TileTableTests
         Assert.That(table.Select(r => r.Kernel), Is.EquivalentTo(VendorTiles.Nvidia.Select(r => r.Kernel)));
 
     [TestCaseSource(nameof(Tables))]
+    public void EveryChoiceIsOneThatTheKernelHas(TileTable table)
+    {
+        Assert.That(TiledKernel.All.Select(k => k.Name), Is.EquivalentTo(table.Select(r => r.Kernel)));
+        foreach (var row in table) Assert.That(new[] { row.Matrix, row.Plain }.Distinct(), Is.SubsetOf(TiledKernel.All.Single(k => k.Name == row.Kernel).Choices), row.Kernel);
+    }
+
+    [TestCase("linear/chunk_out[T=f16,MM=plain] [128,8]", "linear/chunk_out")]
+    [TestCase("norm/softmax[T=f32]", "rows")]
+    [TestCase("delta/wy", "delta/wy")]
+    [TestCase("delta/wy_backward[T=f32]", "delta/wy_backward")]
+    public void PipelinesBelongToKernels(string pipeline, string kernel) => Assert.That(TiledKernel.All.Where(k => k.Has(pipeline)).Select(k => k.Name), Is.EqualTo(new[] { kernel }));
+
+    [TestCaseSource(nameof(Tables))]
     public void ChoicesFitTheVendorsSharedMemory(TileTable table)
     {
         foreach (var variant in new[] { "T=f16,MM=coopmat", "T=bf16,MM=coopmat", "T=f32,MM=plain" })
