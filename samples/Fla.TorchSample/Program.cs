@@ -8,15 +8,15 @@ using TorchSharp;
 //
 //   Fla.TorchSample [STEPS]      trains both
 //   Fla.TorchSample --measure    what a call costs, and how much of it is the crossing between TorchSharp's memory and the device's
-//   Fla.TorchSample --recurrence what operators cost beside their recurrences in eager TorchSharp, from 512 to 8192 tokens
+//   Fla.TorchSample --recurrence [OP...]    what operators cost beside their recurrences in eager TorchSharp, from 512 to 8192 tokens
 if (args is ["--measure"])
 {
     CallCost.Measure();
     return;
 }
-if (args is ["--recurrence"])
+if (args is ["--recurrence", .. var ops])
 {
-    RecurrenceCost.Measure();
+    RecurrenceCost.Measure(ops);
     return;
 }
 

@@ -21,11 +21,12 @@ internal static class RecurrenceCost
 
     private sealed record Op(string Name, Func<int, Tensor[]> Inputs, Func<Tensor[], Tensor> Ours, Func<Tensor[], Tensor> Eager);
 
-    public static void Measure()
+    /// <summary>Measures the named operators; all of them for no names.</summary>
+    public static void Measure(string[] names)
     {
         Console.WriteLine($"B1 H{Heads} D{Channels}, fp32: TorchSharp on {torch.get_num_threads()} threads, ours on {TorchDevice.Default.Name}; median milliseconds of {Repeats} calls, TorchSharp's tensors in and out");
         Console.WriteLine("op                      T | forward: eager      ours  ratio  us/token | and backward: eager      ours  ratio  us/token");
-        foreach (var op in Ops)
+        foreach (var op in Ops.Where(op => names.Length == 0 || names.Contains(op.Name)))
         {
             foreach (var length in Lengths)
             {
