@@ -108,8 +108,7 @@ void stage(TBuf pa, TBuf pb, Tile a, Tile b, uint k, uint m0, uint n0, uint kEnd
 const uint CARRY_A = TILE_M * SLICE / PIECE / gl_WorkGroupSize.x;
 const uint CARRY_B = TILE_N * SLICE / PIECE / gl_WorkGroupSize.x;
 const bool AHEAD = !TILE_CPU && ALIGNED >= PIECE && TILE_M * SLICE / PIECE % gl_WorkGroupSize.x == 0 && TILE_N * SLICE / PIECE % gl_WorkGroupSize.x == 0;
-#define CARRIED(count) (AHEAD ? count : 1)
-struct Carry { Piece a[CARRIED(CARRY_A)]; Piece a2[CARRIED(CARRY_A)]; Piece b[CARRIED(CARRY_B)]; Piece b2[CARRIED(CARRY_B)]; };
+struct Carry { Piece a[CARRY_A + 1]; Piece a2[CARRY_A + 1]; Piece b[CARRY_B + 1]; Piece b2[CARRY_B + 1]; };      // no array is empty
 
 // An operand that lies along k: piece i of an invocation is part of a line, its second one the part of the line 4 rows on that belongs to the other slice. So each
 // slice gets one of the two, and eight lanes that land together, 4 in either row, touch every bank of shared memory once.
