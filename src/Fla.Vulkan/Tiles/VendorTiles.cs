@@ -38,9 +38,9 @@ internal static class VendorTiles
         { "linear/fused_chunk", new(256, Slice: 32), new(256, Slice: 32) },
         { "delta/delta_state", new(256, Slice: 32, Columns: 64), new(256, Slice: 32, Columns: 64) },
         { "delta/wy", new(64, Slice: 32), new(256, Slice: 32) },
-        { "delta/wy_backward", new(128, Slice: 32), new(256, Slice: 32) },
+        { "delta/wy_backward", new(256, Slice: 32), new(256, Slice: 32) },
         { "gemm/gemm", new(128, Slice: 32, Rows: 64, Columns: 64), new(128, Slice: 32, Rows: 64, Columns: 64) },
-        { "gemm/gemm.large", new(128, Slice: 32, Rows: 64, Columns: 64), new(256, Slice: 32, Rows: 128, Columns: 64) },
+        { "gemm/gemm.large", new(128, Slice: 32, Rows: 128, Columns: 128), new(256, Slice: 32, Rows: 64, Columns: 128) },
         { "gemm/skinny", new(128, Columns: 2), new(128, Columns: 2) },
         { "rows", new(256), new(256) },
     };
