@@ -18,6 +18,9 @@ public sealed unsafe partial class ComputeStream
     /// <summary>Results staged in one batch: while the host empties a batch, the device fills the next.</summary>
     private const long StagedBatch = 3L * StagingRing.ChunkSize;
 
+    /// <summary>Bytes uploaded since an upload was last submitted.</summary>
+    private long _unsent;
+
     /// <summary>Copies host bytes to a storage, in stream order.</summary>
     /// <param name="bytes">What to copy.</param>
     /// <param name="target">Where to.</param>
@@ -33,7 +36,6 @@ public sealed unsafe partial class ComputeStream
                 fixed (byte* from = bytes) HostCopy.Run((nint)from, (nint)(target.Block.Mapped + target.Offset + target.Lead + targetOffset), bytes.Length);
                 return;
             }
-            var isLong = bytes.Length > StagingRing.ChunkSize;
             while (bytes.Length > 0)
             {
                 BeginRecording();
@@ -45,8 +47,10 @@ public sealed unsafe partial class ComputeStream
                 _api.CmdCopyBuffer(_current, block.Buffer, target.Block.Buffer, 1, &region);
                 targetOffset += (ulong)mapped.Length;
                 bytes = bytes[mapped.Length..];
-                // Of a long one the device takes each piece while the host copies the next.
-                if (isLong || _staging.IsFull) Flush();
+                // The device takes each piece, of this upload or the next ones, while the host copies another.
+                if ((_unsent += mapped.Length) < StagingRing.ChunkSize && !_staging.IsFull) continue;
+                Flush();
+                _unsent = 0;
             }
         }
     }

@@ -6,18 +6,21 @@ internal static unsafe class HostCopy
     private const long Least = 1 << 20;
     private const int MaxParts = 4;
 
-    private static readonly ParallelOptions Parts = new() { MaxDegreeOfParallelism = Math.Clamp(Environment.ProcessorCount / 2, 1, MaxParts) };
+    private static readonly int Threads = Math.Clamp(Environment.ProcessorCount / 2, 1, MaxParts);
 
-    public static void Run(nint from, nint to, long size)
+    public static void Run(nint from, nint to, long size) => Run(from, to, size, Threads);
+
+    public static void Run(nint from, nint to, long size, int threads)
     {
-        var count = (int)Math.Min(Parts.MaxDegreeOfParallelism, size / Least);
+        var count = (int)Math.Min(threads, size / Least);
         if (count <= 1)
         {
             Buffer.MemoryCopy((void*)from, (void*)to, size, size);
             return;
         }
+        // Whole cache lines each.
         var part = (size / count + 63) / 64 * 64;
-        Parallel.For(0, count, Parts, i =>
+        Parallel.For(0, count, i =>
         {
             var start = i * part;
             var length = Math.Min(part, size - start);
