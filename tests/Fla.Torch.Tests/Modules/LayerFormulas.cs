@@ -96,6 +96,14 @@ public sealed class LayerFormulas(Dictionary<string, Tensor> p, int heads, doubl
         Tensor LowRank(Tensor t, string name, Func<Tensor, Tensor> activation) => Map(activation(Map(t, $"{name}.lora.0")), $"{name}.lora.2");
     }
 
+    public Tensor Attention(Tensor x)
+    {
+        var (q, k) = (Formulas.Rotary(Heads(x, "q")), Formulas.Rotary(Heads(x, "k")));
+        var later = torch.ones(x.shape[1], x.shape[1]).triu(1).to(ScalarType.Bool);
+        var logits = torch.einsum("bihk,bjhk->bhij", q, k) * Math.Pow(q.shape[3], -0.5);
+        return Map(torch.einsum("bhij,bjhv->bihv", logits.masked_fill(later, double.NegativeInfinity).softmax(-1), Heads(x, "v")).flatten(2), "o_proj");
+    }
+
     public Tensor Rwkv7FeedForward(Tensor x)
     {
         var before = torch.cat([torch.zeros_like(x.narrow(1, 0, 1)), x.narrow(1, 0, x.shape[1] - 1)], 1);

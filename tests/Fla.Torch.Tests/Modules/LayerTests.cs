@@ -26,6 +26,7 @@ public sealed class LayerTests(TestDevice device) : TorchTests(device)
         ("Comba", () => new Comba(hidden_size: Width, num_heads: Heads, head_dim: 16), (f, x) => f.Comba(x)),
         ("GatedDeltaProduct", () => new GatedDeltaProduct(hidden_size: Width, num_heads: Heads, head_dim: 16), (f, x) => f.GatedDeltaProduct(x)),
         ("Rwkv7Attention", () => new Rwkv7Attention(hidden_size: Width, head_dim: 16, layer_idx: 0), (f, x) => f.Rwkv7Attention(x)),
+        ("Attention", () => new Attention(hidden_size: Width, num_heads: Heads), (f, x) => f.Attention(x)),
         ("Rwkv7FeedForward", () => new Rwkv7FeedForward(Width, 40), (f, x) => f.Rwkv7FeedForward(x)),
         ("GatedMlp", () => new GatedMlp(Width, 40), (f, x) => f.GatedMlp(x)),
         ("RmsNorm", () => new RmsNorm(Width), (f, x) => f.RmsNorm(x)),
