@@ -53,6 +53,7 @@ internal static class BenchCommand
     private static int Run(Terminal terminal, BenchRun run, BenchOp[] ops, BenchShape[] shapes, Files files, CancellationToken cancel)
     {
         var old = files.Compare is { } file ? BenchReport.Load(file.FullName) : null;
+        foreach (var note in run.Device.Tiles.Notes) terminal.Note(note);
         terminal.Note($"{run.Device.Name}: measuring what it can do");
         var roofs = BenchRoofs.Measure(run.Device, run.Type);
         var rows = new List<BenchRow>();
