@@ -3,6 +3,7 @@
 // A shader with the axis "// @variants T=f32|f16|bf16" has one storage type T. It sees
 //   TBuf                        pointer to T elements
 //   loadT(p, i), storeT(p, i, x)      one element as float
+//   rawT(p, i), valueT(raw), raw4T, value4T     loadT and load4T in two: the load, and what looks at its result
 //   load4T(p, i), store4T(p, i, v)    four elements; element i must lie at a multiple of 4 elements
 //   atT(p, n)                   the pointer n elements on (64-bit offset)
 //   F32Buf, I32Buf, U32Buf, I64Buf    pointers of fixed type: p.v[i]; load4F, store4F, atF, atI as above; isNull(p) for all
@@ -68,13 +69,18 @@ float f16Value(uint bits) { return unpackHalf2x16(bits).x; }
 #define T_SIZE 2
 float loadT(TBuf p, uint i) { return FROM_BITS(uint(p.v[i])); }
 void storeT(TBuf p, uint i, float x) { p.v[i] = uint16_t(TO_BITS(x)); }
+uint rawT(TBuf p, uint i) { return uint(p.v[i]); }
+float valueT(uint raw) { return FROM_BITS(raw); }
 #ifdef T_f16
 vec4 unpack4(uvec2 u) { return vec4(unpackHalf2x16(u.x), unpackHalf2x16(u.y)); }
 #else
 vec4 unpack4(uvec2 u) { return uintBitsToFloat(uvec4(u.x << 16, u.x & 0xffff0000u, u.y << 16, u.y & 0xffff0000u)); }
 #endif
 uvec2 pack4(vec4 x) { return uvec2(TO_BITS(x.x) | (TO_BITS(x.y) << 16), TO_BITS(x.z) | (TO_BITS(x.w) << 16)); }
-vec4 load4T(TBuf p, uint i) { return unpack4(U16x4Buf(uint64_t(p) + uint64_t(i) * 2ul).v); }
+#define Raw4T uvec2
+Raw4T raw4T(TBuf p, uint i) { return U16x4Buf(uint64_t(p) + uint64_t(i) * 2ul).v; }
+vec4 value4T(Raw4T raw) { return unpack4(raw); }
+vec4 load4T(TBuf p, uint i) { return unpack4(raw4T(p, i)); }
 void store4T(TBuf p, uint i, vec4 x) { U16x4Buf(uint64_t(p) + uint64_t(i) * 2ul).v = pack4(x); }
 TBuf atT(TBuf p, uint64_t n) { return TBuf(uint64_t(p) + n * 2ul); }
 float roundT(float x) { return FROM_BITS(TO_BITS(x)); }
@@ -83,6 +89,11 @@ float roundT(float x) { return FROM_BITS(TO_BITS(x)); }
 #define T_SIZE 4
 float loadT(TBuf p, uint i) { return p.v[i]; }
 void storeT(TBuf p, uint i, float x) { p.v[i] = x; }
+uint rawT(TBuf p, uint i) { return floatBitsToUint(p.v[i]); }
+float valueT(uint raw) { return uintBitsToFloat(raw); }
+#define Raw4T vec4
+Raw4T raw4T(TBuf p, uint i) { return load4F(p, i); }
+vec4 value4T(Raw4T raw) { return raw; }
 vec4 load4T(TBuf p, uint i) { return load4F(p, i); }
 void store4T(TBuf p, uint i, vec4 x) { store4F(p, i, x); }
 TBuf atT(TBuf p, uint64_t n) { return atF(p, n); }

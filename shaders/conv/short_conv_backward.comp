@@ -2,124 +2,123 @@
 #extension GL_GOOGLE_include_directive : require
 #include "common/dtype.glsl"
 #include "common/anytype.glsl"
+#include "common/octs.glsl"
 #include "common/sequence.glsl"
-// Gradients of short_conv.comp from dpre [tokens, channels] (fp32):
-//   mode 0: dx_t = Σ_w weight[w] · dpre_{t+W−1−w}, plus dfinal of the input where the final state holds it
-//   mode 1: the same for the times −W to −1 of the initial state, dstate [sequences, channels, W]
-//   mode 2: dweight[w, c] = Σ_t dpre_t · x_{t−W+1+w} and dbias[c] = Σ_t dpre_t over a run of tokens, [runs, W + 1, channels] in fp32, dbias last
-// An invocation has four channels and `run` tokens, or in mode 1 a sequence.
+// Gradients of short_conv.comp, in one pass over x and dy. With dpre_t = dy_t · act'(pre_t):
+//   dx_t = Σ_w weight[w] · dpre_{t+W−1−w}, plus dfinal of the input where the final state holds it
+//   sums: dweight[w, c] = Σ_t dpre_t · x_{t−W+1+w} and dbias[c] = Σ_t dpre_t over a run of tokens, [runs, W + 1, channels] in fp32, dbias last
+// An invocation has four channels and `run` tokens, and goes on to the W − 1 tokens after them, whose dpre reaches back.
+// Mode 1: dx for the times −W to −1 of the initial state instead, dstate [sequences, channels, W]; an invocation has a sequence.
 layout(push_constant, scalar) uniform Args {
-    F32Buf dpre;
+    AnyBuf dy;
     AnyBuf x;
     AnyBuf weight;
-    AnyBuf state;       // initial, or null
-    AnyBuf dfinal;      // gradient of the final state [sequences, channels, W], or null
-    AnyBuf y;           // dx, dstate or the sums
+    AnyBuf bias;
+    AnyBuf state;       // initial
+    AnyBuf dfinal;      // gradient of the final state [sequences, channels, W]
+    AnyBuf dx;          // or dstate
+    F32Buf sums;
     I32Buf starts;
     uint tokens;
     uint channels;
     uint span;
     uint sequences;
-    uint mode;
     uint run;
-    uint types;         // x | weight << 4 | state << 8 | dfinal << 12 | y << 16
-    uint wide;
 } args;
 
 layout(local_size_x_id = 0) in;
-layout(constant_id = 1) const uint W = 4;
 
-uint typeAt(uint shift) { return (args.types >> shift) & 15u; }
-
-vec4 dpreAt(Sequence s, int t, uint c) {
-    if (t < 0 || uint(t) >= s.end - s.first) return vec4(0);
-    return rowAny(AnyBuf(uint64_t(atF(args.dpre, uint64_t(s.first + uint(t)) * args.channels))), 0, c, args.channels, args.wide != 0);
-}
-
-// Column w of a tensor [sequences, channels, W].
-vec4 columnAt(AnyBuf p, uint type, uint sequence, uint c, uint w) {
-    vec4 x = vec4(0);
-    AnyBuf at = atAny(p, type, (uint64_t(sequence) * args.channels + c) * W);
-    for (uint k = 0; k < 4 && c + k < args.channels; ++k) x[k] = loadAny(at, type, k * W + w);
-    return x;
-}
-
-vec4 inputAt(Sequence s, int t, uint c) {
-    if (t >= 0) return rowAny(atAny(args.x, typeAt(0), uint64_t(s.first + uint(t)) * args.channels), typeAt(0), c, args.channels, args.wide != 0);
-    return isNull(args.state) ? vec4(0) : columnAt(args.state, typeAt(8), s.number, c, uint(t + int(W)));
-}
+#include "conv/taps.glsl"
 
 vec4 finalGradient(Sequence s, int t, uint c) {
     int place = t - int(s.end - s.first) + int(W);
-    return isNull(args.dfinal) || place < 0 ? vec4(0) : columnAt(args.dfinal, typeAt(12), s.number, c, uint(place));
+    vec4 d = vec4(0);
+    if (has(HAS_FINAL)) if (place >= 0) d = columnAt(args.dfinal, FINAL, s.number, c, uint(place));
+    return d;
 }
 
-void inputGradients(uint c, uint first, uint end, vec4 weight[W]) {
-    vec4 window[W];                             // dpre at t to t + W − 1
-    Sequence s = Sequence(0, 0, 0);
-    for (uint token = first; token < end; ++token) {
-        int t = int(token - s.first);
-        if (token == first || token >= s.end) {
-            s = sequenceOf(args.starts, args.span, args.sequences, token);
-            t = int(token - s.first);
-            [[unroll]] for (uint w = 1; w < W; ++w) window[w] = dpreAt(s, t + int(w) - 1, c);
-        }
-        [[unroll]] for (uint w = 1; w < W; ++w) window[w - 1] = window[w];
-        window[W - 1] = dpreAt(s, t + int(W) - 1, c);
-        vec4 d = finalGradient(s, t, c);
-        [[unroll]] for (uint w = 0; w < W; ++w) d += weight[W - 1 - w] * window[w];
-        storeRowAny(atAny(args.y, typeAt(16), uint64_t(token) * args.channels), typeAt(16), c, args.channels, args.wide != 0, d);
-    }
+vec4 slope(vec4 pre) {
+    vec4 gate = sigmoid(pre);
+    return has(SILU) ? gate * (1.0 + pre * (1.0 - gate)) : vec4(1);
 }
 
-void stateGradients(uint c, uint n, vec4 weight[W]) {
+void stateGradients(uint n, uint c) {
     Sequence s = sequenceAt(args.starts, args.span, n);
-    AnyBuf y = atAny(args.y, typeAt(16), (uint64_t(n) * args.channels + c) * W);
-    for (uint column = 0; column < W; ++column) {
-        int t = int(column) - int(W);
-        vec4 d = finalGradient(s, t, c);
-        [[unroll]] for (uint w = 0; w < W; ++w) d += weight[W - 1 - w] * dpreAt(s, t + int(w), c);
-        for (uint k = 0; k < 4 && c + k < args.channels; ++k) storeAny(y, typeAt(16), k * W + column, d[k]);
-    }
-}
-
-void weightGradients(uint c, uint n, uint first, uint end) {
-    vec4 sums[W + 1], window[W];                // inputs at t − W + 1 to t
-    [[unroll]] for (uint w = 0; w <= W; ++w) sums[w] = vec4(0);
-    Sequence s = Sequence(0, 0, 0);
-    for (uint token = first; token < end; ++token) {
-        int t = int(token - s.first);
-        if (token == first || token >= s.end) {
-            s = sequenceOf(args.starts, args.span, args.sequences, token);
-            t = int(token - s.first);
-            [[unroll]] for (uint w = 1; w < W; ++w) window[w] = inputAt(s, t - int(W) + int(w), c);
+    AnyBuf dstate = atAny(args.dx, typeOf(OUTPUT), (uint64_t(n) * args.channels + c) * W);
+    vec4 taps[W], window[W], bias = biasOf(args.bias, c), d[W];
+    readTaps(args.weight, c, taps);
+    for (uint w = 0; w < W; ++w) d[w] = finalGradient(s, int(w) - int(W), c);
+    for (int t = 0; t < int(W) - 1 && t < int(s.end - s.first); ++t) {
+        [[unroll]] for (uint w = 0; w < W; ++w) window[w] = inputAt(s, t - int(W) + 1 + int(w), c);
+        vec4 dpre = value(fetch(args.dy, s.first + uint(t), c)) * slope(convolved(taps, window, bias));
+        // Time t reads the inputs from t − W + 1 on, with the taps from 0 on.
+        [[unroll]] for (uint w = 0; w < W; ++w) {
+            int at = t + 1 + int(w);
+            if (at < int(W)) d[at] += taps[w] * dpre;
         }
-        [[unroll]] for (uint w = 1; w < W; ++w) window[w - 1] = window[w];
-        window[W - 1] = inputAt(s, t, c);
-        vec4 d = dpreAt(s, t, c);
-        [[unroll]] for (uint w = 0; w < W; ++w) sums[w] += d * window[w];
-        sums[W] += d;
     }
-    [[unroll]] for (uint w = 0; w <= W; ++w) {
-        storeRowAny(atAny(args.y, 0, (uint64_t(n) * (W + 1) + w) * args.channels), 0, c, args.channels, args.wide != 0, sums[w]);
+    for (uint w = 0; w < W; ++w) {
+        for (uint k = 0; k < 4 && c + k < args.channels; ++k) storeAny(dstate, typeOf(OUTPUT), k * W + w, d[w][k]);
     }
 }
 
 void main() {
     uint group = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
-    uint64_t item = uint64_t(group) * gl_WorkGroupSize.x + gl_LocalInvocationIndex;
-    uint pieces = (args.channels + 3) / 4;
-    uint c = uint(item % pieces) * 4;
-    uint n = uint(item / pieces);
-    uint first = n * args.run;
-    if (args.mode == 1 ? n >= args.sequences : first >= args.tokens) return;
-    uint end = min(first + args.run, args.tokens);
-    if (args.mode == 2) {
-        weightGradients(c, n, first, end);
+    uint item = group * gl_WorkGroupSize.x + gl_LocalInvocationIndex, pieces = (args.channels + 3) / 4;
+    uint c = item % pieces * 4, n = item / pieces;
+    if (MODE == 1) {
+        if (n < args.sequences) stateGradients(n, c);
         return;
     }
-    vec4 weight[W];
-    [[unroll]] for (uint w = 0; w < W; ++w) weight[w] = columnAt(args.weight, typeAt(4), 0, c, w);
-    if (args.mode == 0) inputGradients(c, first, end, weight);
-    else stateGradients(c, n, weight);
+    uint first = n * args.run, end = min(first + args.run, args.tokens);
+    if (first >= args.tokens) return;
+    Oct back[W], ahead[BATCH], given[BATCH];
+    [[unroll]] for (uint w = 1; w < W; ++w) back[w] = fetch(args.x, max(first + w, W) - W, c);
+    vec4 taps[W], bias = biasOf(args.bias, c);
+    readTaps(args.weight, c, taps);
+    vec4 window[W], sums[W + 1], dx[W];                 // dx[j] grows for the token j before the one at hand
+    [[unroll]] for (uint w = 0; w < W; ++w) dx[w] = sums[w] = vec4(0);
+    sums[W] = vec4(0);
+    Sequence s = Sequence(0, 0, 0);
+    [[dont_unroll]] for (uint base = first; base < end + W - 1; base += BATCH) {
+        [[unroll]] for (uint b = 0; b < BATCH; ++b) ahead[b] = fetch(args.x, base + b, c);
+        [[unroll]] for (uint b = 0; b < BATCH; ++b) given[b] = fetch(args.dy, base + b, c);
+        if (base == first) {
+            s = sequenceOfRun(first);
+            [[unroll]] for (uint w = 1; w < W; ++w) {
+                int t = int(first - s.first) - int(W) + int(w);
+                window[w] = value(back[w]);
+                if (t < 0) window[w] = earlier(s, t, c);
+            }
+        }
+        [[unroll]] for (uint b = 0; b < BATCH; ++b) {
+            uint token = base + b;
+            if (!has(WHOLE) && token >= s.end && token < args.tokens) {
+                s = sequenceOf(args.starts, args.span, args.sequences, token);
+                [[unroll]] for (uint w = 1; w < W; ++w) window[w] = earlier(s, int(w) - int(W), c);
+            }
+            [[unroll]] for (uint w = 1; w < W; ++w) window[w - 1] = window[w];
+            window[W - 1] = value(ahead[b]);
+            vec4 dpre = value(given[b]) * slope(convolved(taps, window, bias));
+            bool isLive = token < (has(WHOLE) ? s.end : args.tokens);
+            if (!isLive) dpre = vec4(0);
+            if (has(HAS_SUMS) && token < end) {
+                [[unroll]] for (uint w = 0; w < W; ++w) sums[w] += dpre * window[w];
+                sums[W] += dpre;
+            }
+            [[unroll]] for (uint j = W - 1; j > 0; --j) dx[j] = dx[j - 1];
+            dx[0] = vec4(0);
+            if (has(HAS_FINAL)) if (isLive) dx[0] = finalGradient(s, int(token - s.first), c);
+            [[unroll]] for (uint j = 0; j < W; ++j) if (token >= s.first + j) dx[j] += taps[W - 1 - j] * dpre;
+            uint done = token - (W - 1);
+            if (token >= first + W - 1 && done < end) {
+                storeRowAny(atAny(args.dx, typeOf(X), uint64_t(done) * args.channels), typeOf(X), c, args.channels, has(WIDE), dx[W - 1]);
+            }
+        }
+    }
+    if (has(HAS_SUMS)) {
+        [[unroll]] for (uint w = 0; w <= W; ++w) {
+            storeRowAny(AnyBuf(uint64_t(atF(args.sums, (uint64_t(n) * (W + 1) + w) * args.channels))), 0, c, args.channels, has(WIDE), sums[w]);
+        }
+    }
 }

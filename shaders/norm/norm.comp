@@ -1,29 +1,26 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
-// @variants T=f32|f16|bf16
 #include "common/dtype.glsl"
 #include "common/anytype.glsl"
+#include "common/octs.glsl"
 #include "common/lanes.glsl"
 // Every norm, over rows of `width` elements of x [rows, width]; weight and bias [groups, width], row r uses group r % groups.
 //   s = x (+ residual)         s·act(gate) if GATE_BEFORE;   sum = s when wanted
 //   ŷ = (s - mean) · rstd      mean 0 unless SUBTRACT_MEAN, rstd = 1/√(invCount·Σ(s - mean)² + eps); invCount 1/width, or 1 for the l2 norm
 //   y = ŷ·weight + bias        · act(gate) if GATE_AFTER
-// stats: rstd [rows], then mean [rows]. Each row has `lanes` invocations.
+// stats: rstd [rows], then mean [rows].
 layout(push_constant, scalar) uniform Args {
-    TBuf x;
+    AnyBuf x;
     AnyBuf residual;
     AnyBuf weight;
     AnyBuf bias;
-    TBuf gate;
+    AnyBuf gate;
     AnyBuf y;
     AnyBuf sum;
     F32Buf stats;
     uint rows;
     uint width;
     uint groups;
-    uint lanes;
-    uint flags;
-    uint types;
     float invCount;
     float eps;
 } args;
@@ -32,56 +29,89 @@ layout(local_size_x_id = 0) in;
 
 #include "norm/rows.glsl"
 
-vec4 summed(TBuf x, AnyBuf residual, TBuf gate, uint i) {
-    vec4 s = rowT(x, i, args.width, has(WIDE));
-    if (!isNull(args.residual)) s += rowAny(residual, typeOf(RESIDUAL), i, args.width, has(WIDE));
-    if (has(GATE_BEFORE)) s *= act(rowT(gate, i, args.width, has(WIDE)));
+Oct x[PIECES], residual[PIECES], gate[PIECES], weight[PIECES], bias[PIECES];
+
+uint rowOf(uint first, uint p) { return min(first + p / CHUNKS, args.rows - 1); }
+
+void loadTurn(uint first, uint lane, uint start) {
+    [[unroll]] for (uint p = 0; p < PIECES; p++) {
+        uint i = placeOf(p, lane, start), row = rowOf(first, p);
+        uint64_t at = uint64_t(row) * args.width;
+        x[p] = load(args.x, INPUT, at, i);
+        if (has(HAS_RESIDUAL)) residual[p] = load(args.residual, RESIDUAL, at, i);
+        if (has(GATE_BEFORE) || has(GATE_AFTER)) gate[p] = load(args.gate, INPUT, at, i);
+    }
+    [[unroll]] for (uint p = 0; p < (has(GROUPED) ? PIECES : CHUNKS); p++) {
+        uint i = placeOf(p, lane, start);
+        uint64_t column = uint64_t(rowOf(first, p) % args.groups) * args.width;
+        if (has(HAS_WEIGHT)) weight[p] = load(args.weight, WEIGHT, column, i);
+        if (has(HAS_BIAS)) bias[p] = load(args.bias, BIAS, column, i);
+    }
+}
+
+vec4 summed(uint p, uint e) {
+    vec4 s = quad(x[p], INPUT, e);
+    if (has(HAS_RESIDUAL)) s += quad(residual[p], RESIDUAL, e);
+    if (has(GATE_BEFORE)) s *= gateOf(quad(gate[p], INPUT, e));
     return s;
 }
 
 void main() {
     uint group = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
-    uint lane = laneSlot() % args.lanes;
-    uint row = group * (gl_WorkGroupSize.x / args.lanes) + laneSlot() / args.lanes;
-    uint end = row < args.rows ? args.width : 0;
-    uint64_t start = uint64_t(row) * args.width;
-    TBuf x = atT(args.x, start);
-    AnyBuf residual = atAny(args.residual, typeOf(RESIDUAL), start);
-    TBuf gate = atT(args.gate, start);
-    AnyBuf y = atAny(args.y, typeOf(OUTPUT), start);
-    AnyBuf sum = atAny(args.sum, typeOf(SUM), start);
+    uint lane = laneSlot() % LANES, first = (group * (gl_WorkGroupSize.x / LANES) + laneSlot() / LANES) * ROWS;
 
-    float total = 0;
-    for (uint i = lane * 4; i < end; i += args.lanes * 4) {
-        vec4 s = summed(x, residual, gate, i);
-        if (!isNull(args.sum)) storeRowAny(sum, typeOf(SUM), i, args.width, has(WIDE), s);
-        total += has(SUBTRACT_MEAN) ? dot(s, vec4(1)) : dot(s, s);
-    }
-    total = laneSum(total, args.lanes);
-    float mean = 0;
-    if (has(SUBTRACT_MEAN)) {
-        mean = total * args.invCount;
-        float squares = 0;
-        for (uint i = lane * 4; i < end; i += args.lanes * 4) {
-            vec4 s = (summed(x, residual, gate, i) - mean) * inRow(i);
-            squares += dot(s, s);
+    float total[ROWS], mean[ROWS];
+    [[unroll]] for (uint r = 0; r < ROWS; r++) total[r] = mean[r] = 0;
+    [[dont_unroll]] for (uint start = 0; start < ROW_END; start += TURN) {
+        loadTurn(first, lane, start);
+        [[unroll]] for (uint p = 0; p < PIECES; p++) {
+            [[unroll]] for (uint e = 0; e < 2; e++) {
+                vec4 s = summed(p, e) * insideRow(placeOf(p, lane, start) + 4 * e, args.width);
+                total[p / CHUNKS] += has(SUBTRACT_MEAN) ? dot(s, vec4(1)) : dot(s, s);
+            }
         }
-        total = laneSum(squares, args.lanes);
     }
-    float rstd = 1.0 / sqrt(total * args.invCount + args.eps);
-    if (lane == 0 && row < args.rows && !isNull(args.stats)) {
-        args.stats.v[row] = rstd;
-        if (has(SUBTRACT_MEAN)) args.stats.v[args.rows + row] = mean;
+    [[unroll]] for (uint r = 0; r < ROWS; r++) total[r] = laneSum(total[r], LANES);
+    if (has(SUBTRACT_MEAN)) {
+        [[unroll]] for (uint r = 0; r < ROWS; r++) {
+            mean[r] = total[r] * args.invCount;
+            total[r] = 0;
+        }
+        [[dont_unroll]] for (uint start = 0; start < ROW_END; start += TURN) {
+            if (has(LONG)) loadTurn(first, lane, start);
+            [[unroll]] for (uint p = 0; p < PIECES; p++) {
+                [[unroll]] for (uint e = 0; e < 2; e++) {
+                    vec4 s = (summed(p, e) - mean[p / CHUNKS]) * insideRow(placeOf(p, lane, start) + 4 * e, args.width);
+                    total[p / CHUNKS] += dot(s, s);
+                }
+            }
+        }
+        [[unroll]] for (uint r = 0; r < ROWS; r++) total[r] = laneSum(total[r], LANES);
+    }
+    float rstd[ROWS];
+    [[unroll]] for (uint r = 0; r < ROWS; r++) {
+        rstd[r] = 1.0 / sqrt(total[r] * args.invCount + args.eps);
+        if (has(HAS_STATS) && lane == 0 && first + r < args.rows) {
+            args.stats.v[first + r] = rstd[r];
+            if (has(SUBTRACT_MEAN)) args.stats.v[args.rows + first + r] = mean[r];
+        }
     }
 
-    uint column = row % args.groups * args.width;
-    AnyBuf weight = atAny(args.weight, typeOf(WEIGHT), column);
-    AnyBuf bias = atAny(args.bias, typeOf(BIAS), column);
-    for (uint i = lane * 4; i < end; i += args.lanes * 4) {
-        vec4 n = (summed(x, residual, gate, i) - mean) * rstd;
-        if (!isNull(args.weight)) n *= rowAny(weight, typeOf(WEIGHT), i, args.width, has(WIDE));
-        if (!isNull(args.bias)) n += rowAny(bias, typeOf(BIAS), i, args.width, has(WIDE));
-        if (has(GATE_AFTER)) n *= act(rowT(gate, i, args.width, has(WIDE)));
-        storeRowAny(y, typeOf(OUTPUT), i, args.width, has(WIDE), n);
+    [[dont_unroll]] for (uint start = 0; start < ROW_END; start += TURN) {
+        if (has(LONG)) loadTurn(first, lane, start);
+        [[unroll]] for (uint p = 0; p < PIECES; p++) {
+            uint i = placeOf(p, lane, start), row = first + p / CHUNKS, q = has(GROUPED) ? p : p % CHUNKS;
+            if (row >= args.rows) continue;
+            vec4 s[2], n[2];
+            [[unroll]] for (uint e = 0; e < 2; e++) {
+                s[e] = summed(p, e);
+                n[e] = (s[e] - mean[p / CHUNKS]) * rstd[p / CHUNKS];
+                if (has(HAS_WEIGHT)) n[e] *= quad(weight[q], WEIGHT, e);
+                if (has(HAS_BIAS)) n[e] += quad(bias[q], BIAS, e);
+                if (has(GATE_AFTER)) n[e] *= gateOf(quad(gate[p], INPUT, e));
+            }
+            if (has(HAS_SUM)) store(args.sum, SUM, uint64_t(row) * args.width, i, s);
+            store(args.y, OUTPUT, uint64_t(row) * args.width, i, n);
+        }
     }
 }

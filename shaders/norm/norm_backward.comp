@@ -1,29 +1,31 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
-// @variants T=f32|f16|bf16
 #include "common/dtype.glsl"
 #include "common/anytype.glsl"
+#include "common/octs.glsl"
 #include "common/lanes.glsl"
-// Backward of norm.comp, all but the parameters. With x̂ = (s - mean)·rstd, n = x̂·weight + bias, dn = dy (· act(gate) if GATE_AFTER), u = dn·weight:
+// Backward of norm.comp. With x̂ = (s - mean)·rstd, n = x̂·weight + bias, dn = dy (· act(gate) if GATE_AFTER), u = dn·weight:
 //   ds = (u - x̂·invCount·Σ x̂u - invCount·Σ u)·rstd, the last term only if SUBTRACT_MEAN;    dx = ds + dsum, (ds + dsum)·act(gate) if GATE_BEFORE
 //   dgate = dy·n·act'(gate), or (ds + dsum)·x·act'(gate)
+//   dweight = Σ dn·x̂ and dbias = Σ dn over the rows of a group: as they are passed, one partial sum a slot [slots, width], fp32, for another kernel to add up
+// A slot is the invocations that a row has; it takes every slots-th row, and their number is a multiple of the groups', so that all are of one group.
 layout(push_constant, scalar) uniform Args {
     AnyBuf dy;
     AnyBuf s;           // the input of the norm: x, or x + residual; x before the gate if GATE_BEFORE
-    TBuf gate;
+    AnyBuf gate;
     AnyBuf weight;
     AnyBuf bias;
     F32Buf stats;
     AnyBuf dsum;
-    TBuf dx;
+    AnyBuf dx;
     AnyBuf dresidual;   // dx again, in another type
-    TBuf dgate;
+    AnyBuf dgate;
+    F32Buf dweight;
+    F32Buf dbias;
     uint rows;
     uint width;
     uint groups;
-    uint lanes;
-    uint flags;
-    uint types;
+    uint slots;
     float invCount;
 } args;
 
@@ -31,61 +33,135 @@ layout(local_size_x_id = 0) in;
 
 #include "norm/rows.glsl"
 
-void main() {
-    uint group = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
-    uint width = args.width;
-    bool wide = has(WIDE);
-    bool hasGate = has(GATE_BEFORE) || has(GATE_AFTER);
-    uint lane = laneSlot() % args.lanes;
-    uint place = group * (gl_WorkGroupSize.x / args.lanes) + laneSlot() / args.lanes;
-    bool isRow = place < args.rows;
-    uint row = isRow ? place : 0;
-    uint end = isRow ? width : 0;
-    uint64_t start = uint64_t(row) * width;
-    uint column = row % args.groups * width;
-    AnyBuf dy = atAny(args.dy, typeOf(GRADIENT), start);
-    AnyBuf s = atAny(args.s, typeOf(SUM), start);
-    TBuf gate = atT(args.gate, start);
-    AnyBuf weight = atAny(args.weight, typeOf(WEIGHT), column);
-    AnyBuf bias = atAny(args.bias, typeOf(BIAS), column);
-    TBuf dgate = atT(args.dgate, start);
-    float rstd = args.stats.v[row];
-    float mean = meanOf(row, args.rows);
+Oct dy[PIECES], s[PIECES], gate[PIECES], dsum[PIECES], weight[CHUNKS], bias[CHUNKS];
+float rstd[ROWS], mean[ROWS];
 
-    float sumXu = 0, sumU = 0;
-    for (uint i = lane * 4; i < end; i += args.lanes * 4) {
-        vec4 dn = rowAny(dy, typeOf(GRADIENT), i, width, wide);
-        vec4 raw = rowAny(s, typeOf(SUM), i, width, wide);
-        vec4 a = hasGate ? rowT(gate, i, width, wide) : vec4(0);
-        vec4 x = ((has(GATE_BEFORE) ? raw * act(a) : raw) - mean) * rstd * inRow(i);
-        vec4 w = isNull(args.weight) ? vec4(1) : rowAny(weight, typeOf(WEIGHT), i, width, wide);
-        if (has(GATE_AFTER)) {
-            if (!isNull(args.dgate)) {
-                vec4 n = x * w;
-                if (!isNull(args.bias)) n += rowAny(bias, typeOf(BIAS), i, width, wide);
-                storeRowT(dgate, i, width, wide, dn * n * actSlope(a));
-            }
-            dn *= act(a);
-        }
-        sumXu += dot(x, dn * w);
-        sumU += dot(dn, w);
+void loadTurn(uint rows[ROWS], uint lane, uint start) {
+    [[unroll]] for (uint p = 0; p < PIECES; p++) {
+        uint i = placeOf(p, lane, start);
+        uint64_t at = uint64_t(rows[p / CHUNKS]) * args.width;
+        s[p] = load(args.s, SUM, at, i);
+        dy[p] = load(args.dy, GRADIENT, at, i);
+        if (has(GATE_BEFORE) || has(GATE_AFTER)) gate[p] = load(args.gate, INPUT, at, i);
+        if (has(HAS_SUM)) dsum[p] = load(args.dsum, SUM_GRADIENT, at, i);
     }
-    sumXu = laneSum(sumXu, args.lanes) * args.invCount;
-    sumU = has(SUBTRACT_MEAN) ? laneSum(sumU, args.lanes) * args.invCount : 0;
-    for (uint i = lane * 4; i < end; i += args.lanes * 4) {
-        vec4 raw = rowAny(s, typeOf(SUM), i, width, wide);
-        vec4 a = hasGate ? rowT(gate, i, width, wide) : vec4(0);
-        vec4 x = ((has(GATE_BEFORE) ? raw * act(a) : raw) - mean) * rstd;
-        vec4 u = rowAny(dy, typeOf(GRADIENT), i, width, wide);
-        if (has(GATE_AFTER)) u *= act(a);
-        if (!isNull(args.weight)) u *= rowAny(weight, typeOf(WEIGHT), i, width, wide);
-        vec4 ds = (u - x * sumXu - sumU) * rstd;
-        if (!isNull(args.dsum)) ds += rowAny(atAny(args.dsum, typeOf(SUM_GRADIENT), start), typeOf(SUM_GRADIENT), i, width, wide);
-        if (has(GATE_BEFORE)) {
-            if (!isNull(args.dgate)) storeRowT(dgate, i, width, wide, ds * raw * actSlope(a));
-            ds *= act(a);
+}
+
+void loadParameters(uint group, uint lane, uint start) {
+    [[unroll]] for (uint p = 0; p < CHUNKS; p++) {
+        if (has(HAS_WEIGHT)) weight[p] = load(args.weight, WEIGHT, uint64_t(group) * args.width, placeOf(p, lane, start));
+        if (has(HAS_BIAS)) bias[p] = load(args.bias, BIAS, uint64_t(group) * args.width, placeOf(p, lane, start));
+    }
+}
+
+vec4 weightOf(uint p, uint e) { return has(HAS_WEIGHT) ? quad(weight[p % CHUNKS], WEIGHT, e) : vec4(1); }
+
+vec4 normed(uint p, uint e) {
+    vec4 raw = quad(s[p], SUM, e);
+    return ((has(GATE_BEFORE) ? raw * gateOf(quad(gate[p], INPUT, e)) : raw) - mean[p / CHUNKS]) * rstd[p / CHUNKS];
+}
+
+vec4 gradient(uint p, uint e) {
+    vec4 dn = quad(dy[p], GRADIENT, e);
+    return has(GATE_AFTER) ? dn * gateOf(quad(gate[p], INPUT, e)) : dn;
+}
+
+// Adds to a partial sum in memory, from the second row on.
+void addTo(F32Buf sums, uint slot, uint i, bool isFirst, vec4 x[2]) {
+    AnyBuf row = AnyBuf(uint64_t(atF(sums, uint64_t(slot) * args.width)));
+    if (!isFirst) {
+        Oct before = loadOct(row, 0, i, args.width, has(WIDE));
+        [[unroll]] for (uint e = 0; e < 2; e++) x[e] += quadOf(before, 0, e);
+    }
+    storeOct(row, 0, i, args.width, has(WIDE), x[0], x[1]);
+}
+
+void main() {
+    uint wg = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
+    uint lane = laneSlot() % LANES, slot = wg * (gl_WorkGroupSize.x / LANES) + laneSlot() / LANES;
+    bool isSlot = slot < args.slots;
+    uint group = slot % args.groups;
+    loadParameters(group, lane, 0);
+    vec4 dweight[CHUNKS * 2], dbias[CHUNKS * 2];
+    [[unroll]] for (uint p = 0; p < CHUNKS * 2; p++) dweight[p] = dbias[p] = vec4(0);
+
+    [[dont_unroll]] for (uint base = 0; base < args.rows; base += args.slots * ROWS) {
+        uint rows[ROWS];
+        float inside[ROWS], sumXu[ROWS], sumU[ROWS];
+        [[unroll]] for (uint r = 0; r < ROWS; r++) {
+            uint row = base + r * args.slots + slot;
+            inside[r] = isSlot && row < args.rows ? 1.0 : 0.0;
+            rows[r] = min(row, args.rows - 1);
+            rstd[r] = args.stats.v[rows[r]];
+            mean[r] = has(SUBTRACT_MEAN) ? args.stats.v[args.rows + rows[r]] : 0.0;
+            sumXu[r] = sumU[r] = 0;
         }
-        storeRowT(atT(args.dx, start), i, width, wide, ds);
-        if (!isNull(args.dresidual)) storeRowAny(atAny(args.dresidual, typeOf(RESIDUAL), start), typeOf(RESIDUAL), i, width, wide, ds);
+        vec4 dns[PIECES * 2];       // dn of the last turn: exponentials are dear
+        [[dont_unroll]] for (uint start = 0; start < ROW_END; start += TURN) {
+            loadTurn(rows, lane, start);
+            if (has(LONG)) loadParameters(group, lane, start);
+            [[unroll]] for (uint p = 0; p < PIECES; p++) {
+                uint i = placeOf(p, lane, start);
+                vec4 dgate[2];
+                [[unroll]] for (uint e = 0; e < 2; e++) {
+                    vec4 x = normed(p, e), dn = quad(dy[p], GRADIENT, e);
+                    if (has(GATE_AFTER)) {
+                        vec4 g = quad(gate[p], INPUT, e), s_ = sigmoid(g), n = x * weightOf(p, e);
+                        if (has(HAS_BIAS)) n += quad(bias[p % CHUNKS], BIAS, e);
+                        dgate[e] = dn * n * actSlope(g, s_);
+                        dn *= act(g, s_);
+                    }
+                    dns[2 * p + e] = dn;
+                    vec4 u = dn * weightOf(p, e) * insideRow(i + 4 * e, args.width);
+                    sumXu[p / CHUNKS] += dot(x, u);
+                    sumU[p / CHUNKS] += dot(u, vec4(1));
+                }
+                if (has(GATE_AFTER) && has(HAS_DGATE) && inside[p / CHUNKS] != 0) store(args.dgate, INPUT, uint64_t(rows[p / CHUNKS]) * args.width, i, dgate);
+            }
+        }
+        [[unroll]] for (uint r = 0; r < ROWS; r++) {
+            sumXu[r] = laneSum(sumXu[r], LANES) * args.invCount;
+            sumU[r] = has(SUBTRACT_MEAN) ? laneSum(sumU[r], LANES) * args.invCount : 0.0;
+        }
+        [[dont_unroll]] for (uint start = 0; start < ROW_END; start += TURN) {
+            if (has(LONG)) {
+                loadTurn(rows, lane, start);
+                loadParameters(group, lane, start);
+            }
+            [[unroll]] for (uint p = 0; p < PIECES; p++) {
+                uint r = p / CHUNKS, i = placeOf(p, lane, start), q = p % CHUNKS;
+                if (inside[r] == 0) continue;
+                vec4 dx[2], dgate[2], w[2], b[2];
+                [[unroll]] for (uint e = 0; e < 2; e++) {
+                    vec4 x = normed(p, e), dn = has(LONG) ? gradient(p, e) : dns[2 * p + e], ds = (dn * weightOf(p, e) - x * sumXu[r] - sumU[r]) * rstd[r];
+                    if (has(HAS_SUM)) ds += quad(dsum[p], SUM_GRADIENT, e);
+                    if (has(GATE_BEFORE)) {
+                        vec4 g = quad(gate[p], INPUT, e), s_ = sigmoid(g);
+                        dgate[e] = ds * quad(s[p], SUM, e) * actSlope(g, s_);
+                        ds *= act(g, s_);
+                    }
+                    dx[e] = ds;
+                    w[e] = dn * x;
+                    b[e] = dn;
+                    if (!has(LONG)) {
+                        dweight[2 * q + e] += w[e];
+                        dbias[2 * q + e] += b[e];
+                    }
+                }
+                uint64_t at = uint64_t(rows[r]) * args.width;
+                store(args.dx, INPUT, at, i, dx);
+                if (has(HAS_RESIDUAL)) store(args.dresidual, RESIDUAL, at, i, dx);
+                if (has(GATE_BEFORE) && has(HAS_DGATE)) store(args.dgate, INPUT, at, i, dgate);
+                if (has(LONG) && has(HAS_DWEIGHT)) addTo(args.dweight, slot, i, base + r == 0, w);
+                if (has(LONG) && has(HAS_DBIAS)) addTo(args.dbias, slot, i, base + r == 0, b);
+            }
+        }
+    }
+
+    if (has(LONG) || !isSlot) return;
+    [[unroll]] for (uint q = 0; q < CHUNKS; q++) {
+        uint i = placeOf(q, lane, 0);
+        if (has(HAS_DWEIGHT)) storeOct(AnyBuf(uint64_t(atF(args.dweight, uint64_t(slot) * args.width))), 0, i, args.width, has(WIDE), dweight[2 * q], dweight[2 * q + 1]);
+        if (has(HAS_DBIAS)) storeOct(AnyBuf(uint64_t(atF(args.dbias, uint64_t(slot) * args.width))), 0, i, args.width, has(WIDE), dbias[2 * q], dbias[2 * q + 1]);
     }
 }

@@ -1,16 +1,21 @@
 #version 460
 #extension GL_GOOGLE_include_directive : require
-// @variants T=f32|f16|bf16
 #include "common/dtype.glsl"
+#include "common/anytype.glsl"
+#include "common/octs.glsl"
 // index[r] = the smallest i with x[r, i] = max over i, x [rows, width]; one workgroup a row. NaNs are passed over.
 layout(push_constant, scalar) uniform Args {
-    TBuf x;
+    AnyBuf x;
     I32Buf index;
     uint rows;
     uint width;
 } args;
 
 layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint TYPE = 0;
+layout(constant_id = 2) const bool WIDE = true;
+
+const uint AHEAD = 4;
 
 shared float most[256];
 shared uint place[256];
@@ -21,10 +26,15 @@ void main() {
     float best = uintBitsToFloat(0xff800000u);
     uint at = 0xffffffffu;
     if (row < args.rows) {
-        TBuf x = atT(args.x, uint64_t(row) * args.width);
-        for (uint i = me; i < args.width; i += gl_WorkGroupSize.x) {
-            float v = loadT(x, i);
-            if (v > best || (at == 0xffffffffu && v == best)) { best = v; at = i; }
+        AnyBuf x = atAny(args.x, TYPE, uint64_t(row) * args.width);
+        [[dont_unroll]] for (uint first = me * 8; first < args.width; first += gl_WorkGroupSize.x * 8 * AHEAD) {
+            Oct oct[AHEAD];
+            [[unroll]] for (uint a = 0; a < AHEAD; a++) oct[a] = loadOct(x, TYPE, first + a * gl_WorkGroupSize.x * 8, args.width, WIDE);
+            [[unroll]] for (uint e = 0; e < 8 * AHEAD; e++) {
+                uint i = first + e / 8 * gl_WorkGroupSize.x * 8 + e % 8;
+                float v = quadOf(oct[e / 8], TYPE, e / 4 % 2)[e % 4];
+                if (i < args.width && (v > best || (at == 0xffffffffu && v == best))) { best = v; at = i; }
+            }
         }
     }
     most[me] = best;

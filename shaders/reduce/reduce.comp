@@ -16,22 +16,24 @@ layout(push_constant, scalar) uniform Args {
     uint chunk;
     uint columns;       // invocations side by side along inner, a power of two
     uint depth;         // invocations along count, a power of two; the rest lie along outer
-    uint op;            // 0 sum, 1 sum of squares, 2 count of non-finite, 3 max
     uint yType;
     float scale;
 } args;
 
 layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint OP = 0;      // 0 sum, 1 sum of squares, 2 count of non-finite, 3 max
+
+const uint AHEAD = 8;
 
 shared float partial[256];
 
-float none() { return args.op == 3 ? uintBitsToFloat(0xff800000u) : 0.0; }
+float none() { return OP == 3 ? uintBitsToFloat(0xff800000u) : 0.0; }
 float term(float x) {
-    if (args.op == 1) return x * x;
-    if (args.op == 2) return (floatBitsToUint(x) & 0x7f800000u) == 0x7f800000u ? 1.0 : 0.0;
+    if (OP == 1) return x * x;
+    if (OP == 2) return (floatBitsToUint(x) & 0x7f800000u) == 0x7f800000u ? 1.0 : 0.0;
     return x;
 }
-float join(float a, float b) { return args.op == 3 ? max(a, b) : a + b; }
+float join(float a, float b) { return OP == 3 ? max(a, b) : a + b; }
 
 void main() {
     uint group = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
@@ -48,7 +50,11 @@ void main() {
     if (isInside) {
         uint end = min(args.count, (split + 1) * args.chunk);
         TBuf x = atT(args.x, uint64_t(o) * args.count * args.inner);
-        for (uint r = split * args.chunk + d; r < end; r += args.depth) sum = join(sum, term(loadT(atT(x, uint64_t(r) * args.inner), i)));
+        [[dont_unroll]] for (uint r = split * args.chunk + d; r < end; r += args.depth * AHEAD) {
+            uint raw[AHEAD];
+            [[unroll]] for (uint a = 0; a < AHEAD; ++a) raw[a] = rawT(atT(x, uint64_t(min(r + a * args.depth, end - 1)) * args.inner), i);
+            [[unroll]] for (uint a = 0; a < AHEAD; ++a) if (r + a * args.depth < end) sum = join(sum, term(valueT(raw[a])));
+        }
     }
     partial[gl_LocalInvocationIndex] = sum;
     for (uint half_ = args.depth / 2; half_ > 0; half_ /= 2) {

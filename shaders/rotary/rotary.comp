@@ -2,6 +2,7 @@
 #extension GL_GOOGLE_include_directive : require
 #include "common/dtype.glsl"
 #include "common/anytype.glsl"
+#include "common/octs.glsl"
 #include "common/turns.glsl"
 #include "common/sequence.glsl"
 // Turns pairs of channels of x [B,T,H,D]: (x₀, x₁) → (x₀ cos a − x₁ sin a, x₀ sin a + x₁ cos a), a = ±position · base^(−2i/dim), pair i is (i, i + dim/2) or,
@@ -20,14 +21,16 @@ layout(push_constant, scalar) uniform Args {
     uint half_;         // dim / 2
     uint sequences;
     int offset;
-    uint flags;
 } args;
 
 layout(local_size_x_id = 0) in;
+layout(constant_id = 1) const uint TYPE = 0;
+layout(constant_id = 2) const uint FLAGS = 0;
+layout(constant_id = 3) const uint HEADS = 8;      // of an invocation: they share a token's angles, which are found while their channels are on the way
 
-const uint TYPE = 7, WIDE = 8, INTERLEAVED = 16, BACKWARD = 32, OFFSET_STRIDE = 64, HEADS_SHIFT = 8;
+const uint WIDE = 1, INTERLEAVED = 2, BACKWARD = 4, OFFSET_STRIDE = 8;
 
-bool has(uint flag) { return (args.flags & flag) != 0; }
+bool has(uint flag) { return (FLAGS & flag) != 0; }
 
 // Upper half of a product.
 uint64_t mulHigh(uint64_t a, uint64_t b) {
@@ -36,10 +39,9 @@ uint64_t mulHigh(uint64_t a, uint64_t b) {
     return ah * bh + (middle >> 32) + ((al * bh + (middle & 0xfffffffful)) >> 32);
 }
 
+// Of pair i, a multiple of four.
 uint64_t frequency(uint i) {
     uint64_t f = args.f0;
-    if ((i & 1) != 0) f = mulHigh(f, args.r1);
-    if ((i & 2) != 0) f = mulHigh(f, args.r2);
     if ((i & 4) != 0) f = mulHigh(f, args.r4);
     if ((i & 8) != 0) f = mulHigh(f, args.r8);
     if ((i & 16) != 0) f = mulHigh(f, args.r16);
@@ -53,52 +55,57 @@ int positionOf(uint token) {
     return int(token - s.first) + args.offset + (isNull(args.offsets) ? 0 : args.offsets.v[has(OFFSET_STRIDE) ? s.number : 0]);
 }
 
+// (cos, sin) of four pairs.
+void angles(uint i, int position, out vec4 c, out vec4 s) {
+    c = s = vec4(0);
+    if (position < 0) return;
+    uint64_t f[4];
+    f[0] = frequency(i);
+    f[1] = mulHigh(f[0], args.r1);
+    f[2] = mulHigh(f[0], args.r2);
+    f[3] = mulHigh(f[2], args.r1);
+    [[unroll]] for (uint k = 0; k < 4; ++k) {
+        vec2 a = cosSinTurns(uint((f[k] * uint64_t(position)) >> 32));
+        c[k] = a.x;
+        s[k] = has(BACKWARD) ? -a.y : a.y;
+    }
+}
+
 // An invocation has four pairs (or four channels of the tail) of a token, over some heads.
 void main() {
-    uint type = args.flags & TYPE, step = (args.flags >> HEADS_SHIFT) & 255;
-    bool wide = has(WIDE);
     uint turning = (args.half_ + 3) / 4, units = turning + (args.width - 2 * args.half_ + 3) / 4;
-    uint headGroups = (args.heads + step - 1) / step;
+    uint headGroups = (args.heads + HEADS - 1) / HEADS;
     uint group = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
     uint64_t item = uint64_t(group) * gl_WorkGroupSize.x + gl_LocalInvocationIndex;
     if (item >= uint64_t(args.tokens) * headGroups * units) return;
     uint unit = uint(item % units);
-    uint firstHead = uint(item / units % headGroups) * step;
+    uint firstHead = uint(item / units % headGroups) * HEADS;
     uint token = uint(item / units / headGroups);
-    uint lastHead = min(firstHead + step, args.heads);
-    uint64_t row = (uint64_t(token) * args.heads + firstHead) * args.width;
+    bool isTail = unit >= turning, wide = has(WIDE);
+    uint i = isTail ? 2 * args.half_ + (unit - turning) * 4 : has(INTERLEAVED) ? unit * 8 : unit * 4;
+    uint width = isTail ? args.width : has(INTERLEAVED) ? 2 * args.half_ : args.half_;
+    uint j = isTail || has(INTERLEAVED) ? i + 4 : args.half_ + i, widthJ = isTail ? args.width : 2 * args.half_;
 
-    if (unit >= turning) {
-        uint i = 2 * args.half_ + (unit - turning) * 4;
-        for (uint h = firstHead; h < lastHead; ++h, row += args.width) {
-            storeRowAny(atAny(args.y, type, row), type, i, args.width, wide, rowAny(atAny(args.x, type, row), type, i, args.width, wide));
-        }
-        return;
+    uint64_t row[HEADS];
+    Oct x0[HEADS], x1[HEADS];
+    [[unroll]] for (uint h = 0; h < HEADS; ++h) {
+        row[h] = (uint64_t(token) * args.heads + min(firstHead + h, args.heads - 1)) * args.width;
+        x0[h] = loadQuad(atAny(args.x, TYPE, row[h]), TYPE, i, width, wide);
+        x1[h] = loadQuad(atAny(args.x, TYPE, row[h]), TYPE, j, widthJ, wide);
     }
-
-    uint i = unit * 4;
     vec4 c = vec4(0), s = vec4(0);
-    int position = positionOf(token);
-    if (position >= 0) {
-        for (uint k = 0; k < 4; ++k) {
-            vec2 a = cosSinTurns(uint((frequency(i + k) * uint64_t(position)) >> 32));
-            c[k] = a.x;
-            s[k] = has(BACKWARD) ? -a.y : a.y;
-        }
-    }
-    for (uint h = firstHead; h < lastHead; ++h, row += args.width) {
-        AnyBuf x = atAny(args.x, type, row), y = atAny(args.y, type, row);
-        if (has(INTERLEAVED)) {
-            vec4 p = rowAny(x, type, 2 * i, 2 * args.half_, wide);
-            storeRowAny(y, type, 2 * i, 2 * args.half_, wide, vec4(p.xz * c.xy - p.yw * s.xy, p.xz * s.xy + p.yw * c.xy).xzyw);
-            if (i + 2 < args.half_) {
-                p = rowAny(x, type, 2 * i + 4, 2 * args.half_, wide);
-                storeRowAny(y, type, 2 * i + 4, 2 * args.half_, wide, vec4(p.xz * c.zw - p.yw * s.zw, p.xz * s.zw + p.yw * c.zw).xzyw);
-            }
+    if (!isTail) angles(unit * 4, positionOf(token), c, s);
+    [[unroll]] for (uint h = 0; h < HEADS; ++h) {
+        if (firstHead + h >= args.heads) continue;
+        AnyBuf y = atAny(args.y, TYPE, row[h]);
+        vec4 a = quadOf(x0[h], TYPE, 0), b = quadOf(x1[h], TYPE, 0);
+        if (isTail) storeRowAny(y, TYPE, i, width, wide, a);
+        else if (has(INTERLEAVED)) {
+            storeRowAny(y, TYPE, i, width, wide, vec4(a.xz * c.xy - a.yw * s.xy, a.xz * s.xy + a.yw * c.xy).xzyw);
+            if (j < width) storeRowAny(y, TYPE, j, width, wide, vec4(b.xz * c.zw - b.yw * s.zw, b.xz * s.zw + b.yw * c.zw).xzyw);
         } else {
-            vec4 a = rowAny(x, type, i, args.half_, wide), b = rowAny(x, type, args.half_ + i, 2 * args.half_, wide);
-            storeRowAny(y, type, i, args.half_, wide, a * c - b * s);
-            storeRowAny(y, type, args.half_ + i, 2 * args.half_, wide, a * s + b * c);
+            storeRowAny(y, TYPE, i, width, wide, a * c - b * s);
+            storeRowAny(y, TYPE, j, widthJ, wide, a * s + b * c);
         }
     }
 }

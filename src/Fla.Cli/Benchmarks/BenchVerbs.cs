@@ -11,6 +11,8 @@ internal static class BenchVerbs
     private const int Tile = 64;
     private const int Windows = 64;
     private const uint Workgroup = 256;
+    private const int Chain = 256;
+    private const int ChainElements = 1024;
 
     private static readonly Kernel<Args> Kernel = new("bench/tile_verbs");
 
@@ -34,6 +36,8 @@ internal static class BenchVerbs
             tiles == 0 ? "" : tiles.ToString("0.00", CultureInfo.InvariantCulture));
         Row("copy by a kernel, read and written", machine.CopyGBs, "GB/s");
         Row($"matrix product, {type.ShortName()}", machine.ProductTflops, "TFLOP/s");
+        Row("small dispatch that waits for the one before", Dispatch(device, isChain: true), "us");
+        Row("small dispatch that waits for none", Dispatch(device, isChain: false), "us");
         foreach (var verb in Enum.GetValues<Verb>())
         {
             cancel.ThrowIfCancellationRequested();
@@ -48,6 +52,22 @@ internal static class BenchVerbs
         }
         terminal.Out.Write(table);
         return 0;
+    }
+
+    /// <summary>Microseconds of one of many dispatches of a few workgroups.</summary>
+    private static double Dispatch(ComputeDevice device, bool isChain)
+    {
+        using var scope = device.Scope();
+        var x = RandomTensors.Normal(device, DType.Float32, 1, 0, [ChainElements]);
+        return 1e3 / Chain * BenchTimer.Run(device, () =>
+        {
+            var sum = x;
+            for (var i = 0; i < Chain; i++)
+            {
+                var next = Elementwise.Add(sum, x);
+                if (isChain) sum = next;
+            }
+        }).Median;
     }
 
     private static (double TilesPerSecond, int Columns) Measure(ComputeDevice device, DType type, Verb verb)

@@ -12,7 +12,6 @@ namespace Fla.Cli.Benchmarks;
 /// <summary><c>fla bench --model</c>: a model with random weights reads a prompt, decodes and trains, each beside what the device allows.</summary>
 internal static class ModelBench
 {
-    private const int DecodeSamples = 64;
     private const int TrainingSteps = 5;
 
     private static readonly Dictionary<string, Func<ModelConfig>> Named = new(StringComparer.Ordinal)
@@ -31,8 +30,9 @@ internal static class ModelBench
     /// <param name="type">Type of weights and activations.</param>
     /// <param name="name">One of <see cref="Names"/>.</param>
     /// <param name="prompt">Tokens of the prompt, and of a training step.</param>
+    /// <param name="isProfiled">Whether to list the kernels of a decoding step.</param>
     /// <param name="cancel">Stops between the parts.</param>
-    public static int Write(Terminal terminal, ComputeDevice device, DType type, string name, int prompt, CancellationToken cancel)
+    public static int Write(Terminal terminal, ComputeDevice device, DType type, string name, int prompt, bool isProfiled, CancellationToken cancel)
     {
         var config = Named.TryGetValue(name, out var create) ? create() : ModelConfig.Load(name);
         var roofs = BenchRoofs.Measure(device, type);
@@ -50,9 +50,11 @@ internal static class ModelBench
         var products = 2.0 * prompt * parameters;
         Row($"prefill of {prompt} tokens", Prefill(model, ids), prompt, new(bytes, products));
         cancel.ThrowIfCancellationRequested();
-        var (token, submit) = Decode(model, ids[..Math.Min(prompt, 128)]);
-        Row("decode, batch 1", token, 1, new(bytes, 2.0 * parameters));
-        Row("host time to submit a captured step", submit, 0, default);
+        var decode = DecodeBench.Run(model, ids[..Math.Min(prompt, 128)], isProfiled ? terminal : null);
+        var step = new Work(bytes, 2.0 * parameters);
+        Row("decode, batch 1", decode.Token, 1, step);
+        Row($"the same without the host in between: {decode.Dispatches} dispatches, {decode.Barriers} barriers", decode.Device, 1, step);
+        Row("host time to submit a captured step", decode.Submit, 0, default);
         cancel.ThrowIfCancellationRequested();
         Row($"training step of {prompt} tokens", Train(model, ids), prompt, new(bytes, 3 * products));
         terminal.Out.Write(table);
@@ -69,36 +71,6 @@ internal static class ModelBench
             using var cache = model.NewCache();
             model.Forward(tokens, new() { Cache = cache, LogitsToKeep = 1 });
         }).Median;
-    }
-
-    private static (double Token, double Submit) Decode(CausalLM model, int[] ids)
-    {
-        using var off = Autograd.NoGrad();
-        using var scope = model.Device.Scope();
-        using var cache = model.NewCache();
-        model.Forward(model.Tokens(ids), new() { Cache = cache, LogitsToKeep = 1 });
-        var next = model.Tokens([1]);
-        var position = Tensor.FromInt32(model.Device, [ids.Length], 1);
-        Tensor? likeliest = null;
-        using var graph = model.Device.Stream.Capture(() => likeliest = Reductions.ArgMax(model.Forward(next, new() { Cache = cache, Offsets = position }).Logits!));
-        var clock = Stopwatch.StartNew();
-        while (clock.Elapsed.TotalSeconds < 0.5)
-        {
-            graph.Replay();
-            likeliest!.ToInt32();
-        }
-        var (tokens, submits) = (new double[DecodeSamples], new double[DecodeSamples]);
-        for (var i = 0; i < DecodeSamples; i++)
-        {
-            var start = Stopwatch.GetTimestamp();
-            graph.Replay();
-            submits[i] = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-            likeliest!.ToInt32();
-            tokens[i] = Stopwatch.GetElapsedTime(start).TotalMilliseconds;
-        }
-        Array.Sort(tokens);
-        Array.Sort(submits);
-        return (tokens[DecodeSamples / 2], submits[DecodeSamples / 2]);
     }
 
     private static double Train(CausalLM model, int[] ids)

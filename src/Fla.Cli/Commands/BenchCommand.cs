@@ -24,7 +24,7 @@ internal static class BenchCommand
         var compare = new Option<FileInfo?>("--compare") { Description = "Shows an older --json file's times beside; exit status 1 past --slowdown", HelpName = "OLD.json" };
         var slowdown = new Option<double>("--slowdown") { Description = "Part by which an op may be slower than in --compare", DefaultValueFactory = _ => 0.05 };
         var plot = new Option<FileInfo?>("--plot") { Description = "Draws the figures", HelpName = "FILE.png" };
-        var profile = new Option<bool>("--profile") { Description = "Also the time of every kernel of one forward and backward" };
+        var profile = new Option<bool>("--profile") { Description = "Also the time of every kernel of one forward and backward; with --model, of a decoding step" };
         var roof = new Option<bool>("--roof") { Description = "Only what the device itself can do: copies, tile products and the steps they are made of" };
         var model = new Option<string?>("--model") { Description = $"Only a model with random weights, reading, decoding and training: {ModelBench.Names}" };
         var prompt = new Option<int>("--prompt") { Description = "Tokens of the prompt and of a training step, with --model", DefaultValueFactory = _ => 8192 };
@@ -40,7 +40,7 @@ internal static class BenchCommand
             using var device = ComputeDevice.Create(FlaTool.DeviceOptions(parsed));
             var type = parsed.GetValue(dtype) is { } name ? DTypes.Parse(name) : device.IsCpu ? DType.Float32 : DType.BFloat16;
             if (parsed.GetValue(roof)) return BenchVerbs.Write(terminal, device, type, cancel);
-            if (parsed.GetValue(model) is { } named) return ModelBench.Write(terminal, device, type, named, parsed.GetValue(prompt), cancel);
+            if (parsed.GetValue(model) is { } named) return ModelBench.Write(terminal, device, type, named, parsed.GetValue(prompt), parsed.GetValue(profile), cancel);
             var run = new BenchRun(device, type, parsed.GetValue(modes)!, parsed.GetValue(profile));
             return Run(terminal, run, BenchRegistry.Find(parsed.GetValue(ops)!), (parsed.GetValue(shapes) ?? []).Select(BenchShape.Parse).ToArray(),
                 new(parsed.GetValue(json), parsed.GetValue(compare), parsed.GetValue(slowdown), parsed.GetValue(plot)), cancel);

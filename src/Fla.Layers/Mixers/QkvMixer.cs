@@ -66,7 +66,7 @@ public abstract class QkvMixer : TokenMixer
 
         public Tensor Forward(MixerInput input)
         {
-            var x = Linear!.Forward(input.X);
+            var x = input.Project(Linear!);
             return Convolution?.Forward(x, input, ConvState + name) ?? x;
         }
     }

@@ -1,4 +1,5 @@
 using Fla.Vulkan;
+using Fla.Vulkan.Ops;
 
 namespace Fla.Layers;
 
@@ -43,6 +44,22 @@ public abstract class TokenMixer : Module
         using var scope = Device.Scope();
         var input = Begin(x, context);
         return scope.Keep(End(input, Mix(input)));
+    }
+
+    /// <summary>x + mixer(norm(x)) for the few rows of a decoding step, in fewer kernels: products norm their input themselves, and the last one adds x.</summary>
+    /// <param name="x">[B, T, D] that <see cref="DecodeProducts.Takes(Tensor)"/>.</param>
+    /// <param name="norm">Before the mixer.</param>
+    /// <param name="context">Packing and cache, without padding.</param>
+    /// <returns>[B, T, D].</returns>
+    /// <exception cref="ShapeException">Another shape, padding, or a packing or cache that does not fit it.</exception>
+    /// <exception cref="DTypeException">Another float type than the layer's.</exception>
+    public Tensor ForwardResidual(Tensor x, Norm norm, MixerContext? context = null)
+    {
+        using var scope = Device.Scope();
+        var input = Begin(x, context) with { Norm = norm, IsResidual = true };
+        if (input.Padding != null || input.Dropped != null) throw new ShapeException("a decoding step has no padding");
+        var y = Mix(input);
+        return scope.Keep(End(input, input.IsAdded ? y : Elementwise.Add(y, x)));
     }
 
     /// <summary>Checks a call, makes its choices, and drops padding if the layer wants that.</summary>

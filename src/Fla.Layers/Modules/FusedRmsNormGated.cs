@@ -7,6 +7,7 @@ namespace Fla.Layers;
 public sealed class FusedRmsNormGated : Module
 {
     private readonly NormGate _activation;
+    private readonly int _width;
 
     /// <summary>A gated norm.</summary>
     /// <param name="device">Where.</param>
@@ -20,6 +21,7 @@ public sealed class FusedRmsNormGated : Module
         : base(device, dtype)
     {
         Eps = (float)eps;
+        _width = width;
         _activation = activation;
         Weight = isAffine ? AddParameter("weight", WeightRules.One, width) : null;
     }
@@ -29,6 +31,10 @@ public sealed class FusedRmsNormGated : Module
 
     /// <summary>w, or null.</summary>
     public Tensor? Weight { get; }
+
+    /// <summary>The norm with a gate as a product of a decoding step can apply it to its input.</summary>
+    /// <param name="g">Gate, of the input's elements.</param>
+    public RowNorm InProduct(Tensor g) => new(_width, Eps, Weight, g, _activation);
 
     /// <summary>Normalises and gates.</summary>
     /// <param name="x">[..., width].</param>

@@ -6,6 +6,8 @@ namespace Fla.Layers;
 /// <summary>down(act(gate(x)) · up(x)), without biases (Shazeer, "GLU Variants Improve Transformer", 2020).</summary>
 public sealed class GatedMlp : Module
 {
+    private const float PowluPower = 3;
+
     private readonly Linear _gate;
     private readonly Linear _up;
     private readonly Linear _down;
@@ -36,6 +38,19 @@ public sealed class GatedMlp : Module
         using var scope = Device.Scope();
         var gate = _gate.Forward(x);
         var up = _up.Forward(x);
-        return scope.Keep(_down.Forward(_isPowlu ? Activations.PowGlu(gate, up) : Activations.SwiGlu(gate, up)));
+        return scope.Keep(_down.Forward(_isPowlu ? Activations.PowGlu(gate, up, PowluPower) : Activations.SwiGlu(gate, up)));
+    }
+
+    /// <summary>x + mlp(norm(x)) for the few rows of a decoding step, in two kernels.</summary>
+    /// <param name="x">[..., D] that <see cref="DecodeProducts.Takes(Tensor)"/>.</param>
+    /// <param name="norm">Before the MLP.</param>
+    /// <returns>[..., D].</returns>
+    public Tensor ForwardResidual(Tensor x, Norm norm)
+    {
+        ArgumentNullException.ThrowIfNull(norm);
+        using var scope = Device.Scope();
+        var inProduct = norm.InProduct is { } n && DecodeProducts.Takes(x, n) ? n : (RowNorm?)null;
+        var inner = DecodeProducts.Glu(inProduct is null ? norm.Forward(x) : x, _gate.Weight, _up.Weight, inProduct, _isPowlu ? PowluPower : null);
+        return scope.Keep(DecodeProducts.Linear(inner, _down.Weight, other: x));
     }
 }

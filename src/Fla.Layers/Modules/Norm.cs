@@ -1,4 +1,5 @@
 using Fla.Vulkan;
+using Fla.Vulkan.Ops;
 
 namespace Fla.Layers;
 
@@ -17,4 +18,7 @@ public abstract class Norm(ComputeDevice device, DType dtype) : Module(device, d
     /// <param name="residual">[..., width].</param>
     /// <returns>The normed sum, and the sum in the residual's type.</returns>
     public abstract (Tensor Y, Tensor Residual) Forward(Tensor x, Tensor residual);
+
+    /// <summary>The norm as a product of a decoding step can apply it to its input; null for one that it cannot.</summary>
+    public virtual RowNorm? InProduct => null;
 }

@@ -6,6 +6,8 @@ namespace Fla.Layers;
 /// <summary>y = x / √(mean(x²) + eps) · w over the last axis, in fp32 inside (Zhang and Sennrich 2019).</summary>
 public sealed class RmsNorm : Norm
 {
+    private readonly int _width;
+
     /// <summary>A norm.</summary>
     /// <param name="device">Where.</param>
     /// <param name="width">Size of the last axis.</param>
@@ -16,6 +18,7 @@ public sealed class RmsNorm : Norm
         : base(device, dtype)
     {
         Eps = (float)eps;
+        _width = width;
         Weight = isAffine ? AddParameter("weight", WeightRules.One, width) : null;
     }
 
@@ -24,6 +27,9 @@ public sealed class RmsNorm : Norm
 
     /// <summary>w, or null.</summary>
     public Tensor? Weight { get; }
+
+    /// <inheritdoc/>
+    public override RowNorm? InProduct => new(_width, Eps, Weight);
 
     /// <inheritdoc/>
     public override Tensor Forward(Tensor x) => Norms.RmsNorm(x, Weight, eps: Eps);

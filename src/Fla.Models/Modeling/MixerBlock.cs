@@ -27,6 +27,7 @@ internal sealed class MixerBlock : Block
     public override Tensor[] Forward(Tensor[] streams, MixerContext context)
     {
         using var scope = Device.Scope();
+        if (context.Mask is null && DecodeProducts.Takes(streams[0])) return [scope.Keep(_mlp.ForwardResidual(_mixer.ForwardResidual(streams[0], _mixerNorm, context), _mlpNorm))];
         var mixed = _mixer.Forward(_mixerNorm.Forward(streams[0]), context);
         var (normed, residual) = _mlpNorm.Forward(mixed, streams[0]);
         return [scope.Keep(Elementwise.Add(_mlp.Forward(normed), residual))];

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Silk.NET.Vulkan;
 
 namespace Fla.Vulkan;
@@ -37,7 +38,7 @@ public sealed unsafe partial class ComputeStream
             }
             catch
             {
-                _capture = null;
+                (_capture, _continuesBatch) = (null, false);
                 if (_current.Handle != 0)
                 {
                     _api.EndCommandBuffer(_current);
@@ -47,7 +48,7 @@ public sealed unsafe partial class ComputeStream
                 graph.Dispose();
                 throw;
             }
-            _capture = null;
+            (_capture, _continuesBatch) = (null, false);
             return graph;
         }
     }
@@ -59,7 +60,7 @@ public sealed unsafe partial class ComputeStream
         {
             if (_capture is not { } graph) return work();
             SealCaptureBatch();
-            _capture = null;
+            (_capture, _continuesBatch) = (null, false);
             try
             {
                 var result = work();
@@ -80,7 +81,7 @@ public sealed unsafe partial class ComputeStream
             if (IsCapturing) throw new CaptureException("a graph cannot be replayed inside a capture");
             if (IsRehearsing) return;
             Flush();
-            foreach (var commands in graph.Buffers) Submit([commands]);
+            Submit(CollectionsMarshal.AsSpan(graph.Buffers));
         }
     }
 

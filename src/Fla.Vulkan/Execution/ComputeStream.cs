@@ -25,6 +25,9 @@ public sealed unsafe partial class ComputeStream : IDisposable
     private CommandBuffer _current;
     private Pipeline _bound;
     private int _recorded;
+    private bool _hasTransfers;         // since the last full barrier
+    private bool _hasNarrowBarrier;     // likewise
+    private bool _continuesBatch;       // the next captured batch follows the last one of its graph, with the hazards that it left
     private ulong _submitted;
     private ulong _completed;
 
@@ -106,7 +109,7 @@ public sealed unsafe partial class ComputeStream : IDisposable
                     ?? throw new InvalidOperationException($"{pipeline.Name}: the argument at byte {offset} points to no live tensor");
                 Touch(storage, access);
             }
-            FlushHazards();
+            FlushHazards(isDispatch: true);
             if (_bound.Handle != pipeline.Handle.Handle)
             {
                 _api.CmdBindPipeline(_current, PipelineBindPoint.Compute, pipeline.Handle);
@@ -164,9 +167,30 @@ public sealed unsafe partial class ComputeStream : IDisposable
         _capture?.Retain(storage);
     }
 
-    private void FlushHazards()
+    /// <summary>
+    /// Puts a barrier before the next command if it needs one. Between dispatches a barrier is for their storage alone, which is far cheaper than one for everything on some
+    /// devices; where copies and fills take part it is for them too.
+    /// </summary>
+    private void FlushHazards(bool isDispatch = false)
     {
-        if (_hazards.Resolve() || _profile != null) Barrier(WorkStages, AccessFlags2.MemoryWriteBit, WorkStages, AccessFlags2.MemoryReadBit | AccessFlags2.MemoryWriteBit);
+        var isNeeded = _hazards.Resolve() || _profile != null;
+        if (isDispatch && !_hasTransfers)
+        {
+            if (!isNeeded) return;
+            Barrier(PipelineStageFlags2.ComputeShaderBit, AccessFlags2.ShaderStorageWriteBit, PipelineStageFlags2.ComputeShaderBit,
+                AccessFlags2.ShaderStorageReadBit | AccessFlags2.ShaderStorageWriteBit);
+            _hasNarrowBarrier = true;
+            return;
+        }
+        // What dispatches see after such a barrier, copies do not.
+        if (isNeeded || (!isDispatch && _hasNarrowBarrier)) FullBarrier();
+        _hasTransfers |= !isDispatch;
+    }
+
+    private void FullBarrier()
+    {
+        Barrier(WorkStages, AccessFlags2.MemoryWriteBit, WorkStages, AccessFlags2.MemoryReadBit | AccessFlags2.MemoryWriteBit);
+        _hasTransfers = _hasNarrowBarrier = false;
     }
 
     private void Barrier(PipelineStageFlags2 from, AccessFlags2 made, PipelineStageFlags2 to, AccessFlags2 seen)
@@ -186,9 +210,13 @@ public sealed unsafe partial class ComputeStream : IDisposable
         _current = NewCommandBuffer(isReplayed: IsCapturing);
         _bound = default;
         _recorded = 0;
-        // Whatever came before, in this stream's submissions, is finished and seen before this batch begins.
-        _hazards.Clear();
-        Barrier(WorkStages, AccessFlags2.MemoryWriteBit, WorkStages, AccessFlags2.MemoryReadBit | AccessFlags2.MemoryWriteBit);
+        if (!_continuesBatch)
+        {
+            // Whatever came before, in this stream's submissions, is finished and seen before this batch begins.
+            _hazards.Clear();
+            FullBarrier();
+        }
+        _continuesBatch = false;
         OpenProfileBatch();
     }
 
@@ -214,8 +242,13 @@ public sealed unsafe partial class ComputeStream : IDisposable
 
     private void EndBatch()
     {
-        if (IsCapturing) SealCaptureBatch();
-        else Flush();
+        if (!IsCapturing)
+        {
+            Flush();
+            return;
+        }
+        SealCaptureBatch();
+        _continuesBatch = true;
     }
 
     /// <summary>Made with the first submission: a device that only compiles has no timeline.</summary>
@@ -229,20 +262,25 @@ public sealed unsafe partial class ComputeStream : IDisposable
         return _timeline = timeline;
     }
 
+    /// <summary>Submits command buffers together, each as a job of its own, so that none nears a watchdog's limit; the last one's end is the submission's.</summary>
     private void Submit(ReadOnlySpan<CommandBuffer> commands)
     {
+        if (commands.IsEmpty) return;
         var buffers = stackalloc CommandBufferSubmitInfo[commands.Length];
-        for (var i = 0; i < commands.Length; i++) buffers[i] = new() { SType = StructureType.CommandBufferSubmitInfo, CommandBuffer = commands[i] };
+        var jobs = stackalloc SubmitInfo2[commands.Length];
+        for (var i = 0; i < commands.Length; i++)
+        {
+            buffers[i] = new() { SType = StructureType.CommandBufferSubmitInfo, CommandBuffer = commands[i] };
+            jobs[i] = new() { SType = StructureType.SubmitInfo2, CommandBufferInfoCount = 1, PCommandBufferInfos = buffers + i };
+        }
         var signal = new SemaphoreSubmitInfo
         {
             SType = StructureType.SemaphoreSubmitInfo, Semaphore = Timeline(), Value = _submitted + 1, StageMask = PipelineStageFlags2.AllCommandsBit,
         };
-        var submit = new SubmitInfo2
-        {
-            SType = StructureType.SubmitInfo2, CommandBufferInfoCount = (uint)commands.Length, PCommandBufferInfos = buffers,
-            SignalSemaphoreInfoCount = 1, PSignalSemaphoreInfos = &signal,
-        };
-        _device.Check(_api.QueueSubmit2(_device.Queue, 1, &submit, default), "vkQueueSubmit2");
+        var last = jobs + commands.Length - 1;
+        last->SignalSemaphoreInfoCount = 1;
+        last->PSignalSemaphoreInfos = &signal;
+        _device.Check(_api.QueueSubmit2(_device.Queue, (uint)commands.Length, jobs, default), "vkQueueSubmit2");
         _submitted++;
     }
 

@@ -21,7 +21,7 @@ internal static class VendorTiles
         { "delta/wy_backward", new(256, Slice: 64), new(256, Slice: 32) },
         { "gemm/gemm", new(128, Slice: 32, Rows: 64, Columns: 64), new(128, Slice: 32, Rows: 64, Columns: 64) },
         { "gemm/gemm.large", new(128, Slice: 32, Rows: 128, Columns: 128), new(256, Slice: 32, Rows: 128, Columns: 128) },
-        { "gemm/skinny", new(128, Columns: 2), new(128, Columns: 2) },
+        { "gemm/skinny", new(256, Columns: 2), new(256, Columns: 2) },
         { "rows", new(256), new(256) },
     };
 
@@ -41,7 +41,7 @@ internal static class VendorTiles
         { "delta/wy_backward", new(256, Slice: 32), new(256, Slice: 32) },
         { "gemm/gemm", new(128, Slice: 32, Rows: 64, Columns: 64), new(128, Slice: 32, Rows: 64, Columns: 64) },
         { "gemm/gemm.large", new(128, Slice: 32, Rows: 128, Columns: 128), new(256, Slice: 32, Rows: 64, Columns: 128) },
-        { "gemm/skinny", new(128, Columns: 2), new(128, Columns: 2) },
+        { "gemm/skinny", new(256, Columns: 2), new(256, Columns: 2) },
         { "rows", new(256), new(256) },
     };
 
@@ -58,7 +58,7 @@ internal static class VendorTiles
         { "delta/wy_backward", new(256, Slice: 32), new(256, Slice: 32) },
         { "gemm/gemm", new(128, Slice: 32, Rows: 64, Columns: 64), new(128, Slice: 32, Rows: 64, Columns: 64) },
         { "gemm/gemm.large", new(128, Slice: 32, Rows: 64, Columns: 64), new(256, Slice: 32, Rows: 128, Columns: 64) },
-        { "gemm/skinny", new(128, Columns: 2), new(128, Columns: 2) },
+        { "gemm/skinny", new(256, Columns: 2), new(256, Columns: 2) },
         { "rows", new(256), new(256) },
     };
 
@@ -78,7 +78,7 @@ internal static class VendorTiles
         { "delta/wy_backward", new(256, Slice: 32), new(128, Slice: 32) },
         { "gemm/gemm", new(256, Slice: 64, Rows: 64, Columns: 64), new(64, Slice: 32, Rows: 64, Columns: 64) },
         { "gemm/gemm.large", new(256, Slice: 64, Rows: 64, Columns: 64), new(64, Slice: 32, Rows: 64, Columns: 64) },
-        { "gemm/skinny", new(128, Columns: 2), new(128, Columns: 2) },
+        { "gemm/skinny", new(64, Columns: 4), new(64, Columns: 4) },
         { "rows", new(32), new(32) },
     };
 

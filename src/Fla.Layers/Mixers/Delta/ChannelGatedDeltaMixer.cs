@@ -54,7 +54,7 @@ public abstract class ChannelGatedDeltaMixer : DeltaMixer
     protected Tensor RawDecay(MixerInput input)
     {
         ArgumentNullException.ThrowIfNull(input);
-        return _decayUp!.Forward(_decayDown!.Forward(input.X));
+        return _decayUp!.Forward(input.Project(_decayDown!));
     }
 
     /// <summary>Norm per head, gate, projection.</summary>
@@ -62,6 +62,6 @@ public abstract class ChannelGatedDeltaMixer : DeltaMixer
     protected Tensor Output(MixerInput input, Tensor o)
     {
         ArgumentNullException.ThrowIfNull(input);
-        return Output(o, _gateUp!.Forward(_gateDown!.Forward(input.X)));
+        return Output(input, o, _gateUp!.Forward(input.Project(_gateDown!)));
     }
 }

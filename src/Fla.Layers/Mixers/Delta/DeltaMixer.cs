@@ -46,13 +46,14 @@ public abstract class DeltaMixer : QkvMixer
     }
 
     /// <summary>Norm per head, gate, projection.</summary>
+    /// <param name="input">The call.</param>
     /// <param name="o">[B, T, H, V].</param>
     /// <param name="gate">[B, T, H·V] before its activation, or null.</param>
     /// <returns>[B, T, D].</returns>
-    protected Tensor Output(Tensor o, Tensor? gate)
+    protected Tensor Output(MixerInput input, Tensor o, Tensor? gate)
     {
+        ArgumentNullException.ThrowIfNull(input);
         ArgumentNullException.ThrowIfNull(o);
-        var y = gate != null ? _gatedNorm!.Forward(o, Heads(gate, o.Size(3))) : _norm!.Forward(o);
-        return _o!.Forward(y.View(o.Size(0), o.Size(1), -1));
+        return gate != null ? input.Finish(_o!, _gatedNorm!, o, gate) : input.Finish(_o!, _norm!.Forward(o).View(o.Size(0), o.Size(1), -1));
     }
 }

@@ -75,7 +75,7 @@ public sealed class DeltaNet : DeltaMixer
         ArgumentNullException.ThrowIfNull(input);
         var (q, k, v) = ProjectActivated(input, IsSilu);
         (q, k, v) = (Map(Heads(q, _options.HeadK)), Map(Heads(k, _options.HeadK)), Heads(v, _options.HeadV));
-        var beta = _beta != null ? Activations.Sigmoid(_beta.Forward(input.X)) : Tensor.Full(Device, DType, 1, q.Shape[..3]);
+        var beta = _beta != null ? Activations.Sigmoid(input.Project(_beta)) : Tensor.Full(Device, DType, 1, q.Shape[..3]);
         if (_options.AllowNegEigval) beta = Elementwise.Scale(beta, 2);
 
         var before = input.State(LayerCache.RecurrentState);
@@ -86,7 +86,7 @@ public sealed class DeltaNet : DeltaMixer
                 finalState: input.StateInPlace(LayerCache.RecurrentState))
             : DeltaOps.ChunkDeltaRule(q, k, v, beta, initialState: before, outputFinalState: isKept, useQkL2NormInKernel: isL2, cuSeqlens: input.CuSeqlens);
         input.Store(LayerCache.RecurrentState, after);
-        return Output(o, _gate?.Forward(input.X));
+        return Output(input, o, input.Project(_gate));
     }
 
     private Tensor Map(Tensor x)

@@ -59,9 +59,9 @@ public sealed class GatedDeltaNet2 : ChannelGatedDeltaMixer
     {
         ArgumentNullException.ThrowIfNull(input);
         var (q, k, v) = ProjectActivated(input);
-        var b = Activations.Sigmoid(_erase.Forward(input.X));
+        var b = Activations.Sigmoid(input.Project(_erase));
         if (_options.AllowNegEigval) b = Elementwise.Scale(b, 2);
-        var w = Heads(Activations.Sigmoid(_write.Forward(input.X)), _options.HeadV);
+        var w = Heads(Activations.Sigmoid(input.Project(_write)), _options.HeadV);
         var g = RawDecay(input);
         v = Heads(v, _options.HeadV);
         (q, k, g, b) = (Repeat(q), Repeat(k), Repeat(g), Repeat(b));

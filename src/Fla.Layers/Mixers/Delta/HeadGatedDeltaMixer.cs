@@ -54,7 +54,7 @@ public abstract class HeadGatedDeltaMixer : DeltaMixer
     protected Tensor RawDecay(MixerInput input)
     {
         ArgumentNullException.ThrowIfNull(input);
-        return _decay!.Forward(input.X);
+        return input.Project(_decay!);
     }
 
     /// <summary>The log decay −e^A_log · softplus(x + dt_bias) in fp32 [B, T, HV]; null where the memory does not decay.</summary>
@@ -64,7 +64,7 @@ public abstract class HeadGatedDeltaMixer : DeltaMixer
     protected Tensor RawBeta(MixerInput input)
     {
         ArgumentNullException.ThrowIfNull(input);
-        return _beta!.Forward(input.X);
+        return input.Project(_beta!);
     }
 
     /// <summary>Norm per head, gate, projection.</summary>
@@ -72,7 +72,7 @@ public abstract class HeadGatedDeltaMixer : DeltaMixer
     protected Tensor Output(MixerInput input, Tensor o)
     {
         ArgumentNullException.ThrowIfNull(input);
-        return Output(o, _gate?.Forward(input.X));
+        return Output(input, o, input.Project(_gate));
     }
 
     private Linear Projection(int width) => new(Device, HiddenSize, width, dtype: DType);

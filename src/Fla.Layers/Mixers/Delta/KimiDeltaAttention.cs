@@ -58,7 +58,7 @@ public sealed class KimiDeltaAttention : ChannelGatedDeltaMixer
         var (q, k, v) = ProjectActivated(input);
         (q, k, v) = (Heads(q, _options.HeadDim), Heads(k, _options.HeadDim), Heads(v, _options.HeadV));
         var g = Heads(RawDecay(input), _options.HeadDim);
-        var beta = _beta.Forward(input.X);
+        var beta = input.Project(_beta);
 
         var before = input.State(LayerCache.RecurrentState);
         var isKept = input.Cache != null;

@@ -54,12 +54,13 @@ public abstract class GatedHeadMixer : QkvMixer
     protected Tensor MapFeatures(Tensor x) => _options.FeatureMap is { } name ? Activations.Apply(name, x) : x;
 
     /// <summary>Norm per head, gate, projection: o [B, T, H, V] to [B, T, D].</summary>
-    protected Tensor Output(Tensor o, Tensor x)
+    protected Tensor Output(Tensor o, MixerInput input)
     {
-        Tensor y;
-        if (_fusedNorm != null) y = _fusedNorm.Forward(o, Heads(_g!.Forward(x), _options.HeadV));
-        else if (_g != null) y = Elementwise.Mul(_norm!.Forward(o), Activations.Apply(_options.GateFn, Heads(_g.Forward(x), _options.HeadV)));
-        else y = _norm!.Forward(o);
-        return _o!.Forward(y.View(o.Size(0), o.Size(1), _options.ValueDim));
+        ArgumentNullException.ThrowIfNull(o);
+        ArgumentNullException.ThrowIfNull(input);
+        if (_fusedNorm != null) return input.Finish(_o!, _fusedNorm, o, input.Project(_g!));
+        var y = _norm!.Forward(o);
+        if (_g != null) y = Elementwise.Mul(y, Activations.Apply(_options.GateFn, Heads(input.Project(_g), _options.HeadV)));
+        return input.Finish(_o!, y.View(o.Size(0), o.Size(1), _options.ValueDim));
     }
 }

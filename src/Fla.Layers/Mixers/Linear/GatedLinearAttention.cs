@@ -49,18 +49,28 @@ public sealed class GatedLinearAttention : GatedHeadMixer
     {
         ArgumentNullException.ThrowIfNull(input);
         var (q, k, v) = ProjectHeads(input);
-        var gk = Activations.LogSigmoid(_gateUp.Forward(_gateDown.Forward(input.X)), (float)_options.GateLogitNormalizer);
-        if (_options.ClampMin is { } minimum) gk = Elementwise.ClampMin(gk, (float)minimum);
-        (q, k) = (MapFeatures(q), MapFeatures(RepeatGroups(k)));
-        (v, gk) = (RepeatGroups(v), RepeatGroups(Heads(gk, _options.HeadK)));
+        var gate = new LowRankGate(input.Project(_gateDown), _gateUp.Weight, _gateUp.Bias!, (float)_options.GateLogitNormalizer);
+        (q, k, v) = (MapFeatures(q), MapFeatures(RepeatGroups(k)), RepeatGroups(v));
 
+        var (o, after) = input.Mode == AttnMode.FusedRecurrent && gate.IsTaken && _options is { ClampMin: null, Groups: 1 }
+            ? LinearOps.FusedRecurrentGla(q, k, v, gate, initialState: input.State(LayerCache.RecurrentState), outputFinalState: input.Cache != null, stateVFirst: true,
+                cuSeqlens: input.CuSeqlens, finalState: input.StateInPlace(LayerCache.RecurrentState))
+            : Mix(input, q, k, v, gate);
+        input.Store(LayerCache.RecurrentState, after);
+        return Output(o, input);
+    }
+
+    /// <summary>With the gates made before the operator.</summary>
+    private (Tensor O, Tensor? After) Mix(MixerInput input, Tensor q, Tensor k, Tensor v, LowRankGate gate)
+    {
+        var gk = Activations.LogSigmoid(_gateUp.Forward(gate.Input), gate.Normalizer);
+        if (_options.ClampMin is { } minimum) gk = Elementwise.ClampMin(gk, (float)minimum);
+        gk = RepeatGroups(Heads(gk, _options.HeadK));
         var before = input.State(LayerCache.RecurrentState);
         var isKept = input.Cache != null;
-        var (o, after) = input.Mode == AttnMode.FusedRecurrent
+        return input.Mode == AttnMode.FusedRecurrent
             ? LinearOps.FusedRecurrentGla(q, k, v, gk, initialState: before, outputFinalState: isKept, stateVFirst: true, cuSeqlens: input.CuSeqlens,
                 finalState: input.StateInPlace(LayerCache.RecurrentState))
             : LinearOps.ChunkGla(q, k, v, gk, initialState: before, outputFinalState: isKept, stateVFirst: true, cuSeqlens: input.CuSeqlens);
-        input.Store(LayerCache.RecurrentState, after);
-        return Output(o, input.X);
     }
 }

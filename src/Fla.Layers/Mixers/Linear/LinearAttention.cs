@@ -74,9 +74,9 @@ public sealed class LinearAttention : TokenMixer
     protected override Tensor Mix(MixerInput input)
     {
         ArgumentNullException.ThrowIfNull(input);
-        var q = _mapQ.Forward(Heads(_q.Forward(input.X), _options.HeadK));
-        var k = _mapK.Forward(Repeat(Heads(_k.Forward(input.X), _options.HeadK)));
-        var v = Repeat(Mask(Heads(_v.Forward(input.X), _options.HeadV)));
+        var q = _mapQ.Forward(Heads(input.Project(_q), _options.HeadK));
+        var k = _mapK.Forward(Repeat(Heads(input.Project(_k), _options.HeadK)));
+        var v = Repeat(Mask(Heads(input.Project(_v), _options.HeadV)));
         if (_options.NormQ) q = Softmaxes.SumNormalize(q, SumEps);
         if (_options.NormK) k = Softmaxes.SumNormalize(k, SumEps);
         // fla leaves the keys of padding in the normaliser, so that a row's result depends on the length of its neighbours; here they are masked too.
@@ -95,7 +95,7 @@ public sealed class LinearAttention : TokenMixer
         };
         input.Store(LayerCache.RecurrentState, after);
         input.Store(NormalizerSlot, normalizerAfter);
-        return _o.Forward(_norm.Forward(o).View(o.Size(0), o.Size(1), _options.ValueDim));
+        return input.Finish(_o, _norm.Forward(o).View(o.Size(0), o.Size(1), _options.ValueDim));
 
         Tensor Mask(Tensor x) => input.Padding?.Mask(x) ?? x;
 

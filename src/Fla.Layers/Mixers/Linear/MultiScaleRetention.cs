@@ -53,6 +53,6 @@ public sealed class MultiScaleRetention : GatedHeadMixer
             _ => LinearOps.ChunkRetention(q, k, v, initialState: before, outputFinalState: isKept, cuSeqlens: input.CuSeqlens),
         };
         input.Store(LayerCache.RecurrentState, after);
-        return Output(o, input.X);
+        return Output(o, input);
     }
 }

@@ -48,7 +48,7 @@ public sealed class SimpleGatedLinearAttention : GatedHeadMixer
     {
         ArgumentNullException.ThrowIfNull(input);
         var (q, k, v) = ProjectHeads(input);
-        var g = Activations.LogSigmoid(_gate.Forward(input.X), (float)_options.GateLogitNormalizer);
+        var g = Activations.LogSigmoid(input.Project(_gate), (float)_options.GateLogitNormalizer);
         (q, k) = (MapFeatures(q), MapFeatures(RepeatGroups(k)));
         v = RepeatGroups(input.Padding?.Mask(v) ?? v);
 
@@ -62,6 +62,6 @@ public sealed class SimpleGatedLinearAttention : GatedHeadMixer
             _ => LinearOps.ChunkSimpleGla(q, k, v, g, initialState: before, outputFinalState: isKept, cuSeqlens: input.CuSeqlens),
         };
         input.Store(LayerCache.RecurrentState, after);
-        return Output(o, input.X);
+        return Output(o, input);
     }
 }

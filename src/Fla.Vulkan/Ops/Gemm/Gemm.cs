@@ -19,7 +19,6 @@ internal static class Gemm
 
     private static readonly Kernel<TilesArgs> TilesKernel = new("gemm/gemm");
     private static readonly Kernel<SumArgs> SumKernel = new("gemm/split_sum");
-    private static readonly Kernel<SkinnyArgs> SkinnyKernel = new("gemm/skinny");
     private static readonly Kernel<DirectArgs> DirectKernel = new("gemm/direct");
 
     private readonly record struct TilesArgs(In A, In B, In Bias, In D, InOut C, uint M, uint N, uint K, uint Lda, uint Ldb, uint Ldc,
@@ -29,8 +28,6 @@ internal static class Gemm
         uint StrideA, uint StrideB, uint Batch, float Alpha, float Beta);
 
     private readonly record struct SumArgs(In P, In Bias, In D, InOut C, uint Elements, uint N, uint Batch, uint Splits, uint OutF32, float Alpha, float Beta);
-
-    private readonly record struct SkinnyArgs(In A, In B, In Bias, In D, InOut C, uint M, uint N, uint K, uint Lda, uint Ldb, uint Ldc, float Alpha, float Beta);
 
     private readonly record struct Call(Operand A, Operand B, Tensor C, int Batch, float Alpha, Tensor? Bias, Tensor? D, float Beta, int M, int N, int K)
     {
@@ -79,14 +76,10 @@ internal static class Gemm
         }
     }
 
-    private static void RunSkinny(in Call x)
+    private static void RunSkinny(in Call x) => new SkinnyProduct
     {
-        var rows = System.Numerics.BitOperations.RoundUpToPowerOf2((uint)x.M);
-        var choice = x.Device.Tiles[SkinnyKernel.Shader, x.Device.MatrixShape(x.A.Tensor.DType) is not null];
-        var columnsPerGroup = choice.Workgroup / x.Device.SubgroupSize * choice.Columns;
-        SkinnyKernel.Launch(x.Device, new(x.A.Tensor, x.B.Tensor, x.Bias, x.D, x.C, (uint)x.M, (uint)x.N, (uint)x.K, (uint)x.K, (uint)x.K, (uint)x.N, x.Alpha, x.Beta),
-            Grid.Over(x.N, columnsPerGroup), x.Variant, (uint)choice.Workgroup, rows, (uint)choice.Columns, IsAligned(x.K, x.A.Tensor, x.B.Tensor) ? 1u : 0, x.IsFloat32);
-    }
+        A = x.A.Tensor, B = x.B.Tensor, C = x.C, M = x.M, N = x.N, K = x.K, Alpha = x.Alpha, Bias = x.Bias, D = x.D, Beta = x.Beta,
+    }.Run();
 
     private static void RunDirect(in Call x)
     {

@@ -24,7 +24,6 @@ internal readonly record struct GemmPlan(int TileM, int TileN, int Workgroup, in
 
     private const int ShortestPiece = 512;
     private const int MostSplits = 64;
-    private const int SkinnyRows = 8;
 
     /// <summary>What a tile costs beside its reduction, as so many steps of it.</summary>
     private const int TileOverhead = 256;
@@ -35,7 +34,7 @@ internal readonly record struct GemmPlan(int TileM, int TileN, int Workgroup, in
     /// <summary>The fastest kernel for op(A) [m,k] times op(B) [k,n].</summary>
     public static GemmRoute Route(ComputeDevice device, Operand a, Operand b, int batch, int m, int n, int k)
     {
-        if (batch == 1 && m <= SkinnyRows && k > 0 && !a.Transposed && b.Transposed) return GemmRoute.Skinny;
+        if (batch == 1 && m <= SkinnyProduct.MaxRows && k > 0 && !a.Transposed && b.Transposed) return GemmRoute.Skinny;
         return device.IsCpu && k > 0 && (n >= 4 || b.Transposed) ? GemmRoute.Direct : GemmRoute.Tiles;
     }
 

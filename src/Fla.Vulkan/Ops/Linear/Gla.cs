@@ -54,4 +54,28 @@ public static partial class LinearOps
         Require.Type(initialState, DType.Float32, "initialState");
         return Recurrent(q, k, v, new(null, default, gk, gv), scale, initialState, outputFinalState, reverse, stateVFirst, cuSeqlens, finalState);
     }
+
+    /// <summary>The same with gates of low rank, which the recurrence makes itself: for decoding, without gradients.</summary>
+    /// <param name="q">Queries [B,T,H,K].</param>
+    /// <param name="k">Keys [B,T,H,K].</param>
+    /// <param name="v">Values [B,T,H,V].</param>
+    /// <param name="gate">The gates of key channels.</param>
+    /// <param name="scale">Factor of q; K^(-1/2) when null.</param>
+    /// <param name="initialState">State before the first token [N,H,K,V], fp32; zero when null.</param>
+    /// <param name="outputFinalState">Whether to return the state after the last token.</param>
+    /// <param name="stateVFirst">States are [N,H,V,K] instead.</param>
+    /// <param name="cuSeqlens">Boundaries of packed sequences; B must then be 1.</param>
+    /// <param name="finalState">Where the final state is written; may be <paramref name="initialState"/> itself.</param>
+    /// <returns>o [B,T,H,V] in q's type, and the final state (fp32) if asked for.</returns>
+    /// <exception cref="ShapeException">Shapes that do not fit together.</exception>
+    /// <exception cref="DTypeException">Tensors of different types or not floats, or an initial state that is not fp32.</exception>
+    /// <exception cref="AutogradException">A gradient would be needed.</exception>
+    public static (Tensor O, Tensor? FinalState) FusedRecurrentGla(Tensor q, Tensor k, Tensor v, LowRankGate gate, float? scale = null, Tensor? initialState = null,
+        bool outputFinalState = false, bool stateVFirst = false, CuSeqlens? cuSeqlens = null, Tensor? finalState = null)
+    {
+        Require.Type(initialState, DType.Float32, "initialState");
+        Require.SameDevice(q, gate.Input, gate.Weight, gate.Bias);
+        gate.Check(LinearShape.Of(q, k, v, cuSeqlens), q.DType);
+        return Recurrent(q, k, v, new(null, default) { LowRank = gate }, scale, initialState, outputFinalState, false, stateVFirst, cuSeqlens, finalState);
+    }
 }

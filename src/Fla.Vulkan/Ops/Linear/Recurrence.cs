@@ -12,7 +12,7 @@ internal static class Recurrence
     private static readonly Kernel<Args> Kernel = new("linear/recurrent");
 
     private readonly record struct Args(In R, In W, In X, Out O, In G, In Gamma, In Gk, In Gv, In H0, Out Ht, In Packed,
-        uint T, uint H, uint K, uint V, uint Groups, uint Flags, float Scale, float WriteScale, float DecayKind);
+        uint T, uint H, uint K, uint V, uint Groups, float Scale, float WriteScale, float DecayKind);
 
     [Flags]
     private enum Walk : uint
@@ -23,6 +23,11 @@ internal static class Recurrence
         Transposed = 4,
         OutputFloat32 = 8,
         GatesFloat32 = 16,
+        HasState = 32,
+        HasG = 64,
+        HasGk = 128,
+        HasGv = 256,
+        Quads = 512,
     }
 
     /// <summary>Log decays; any may be null. The tensors have one type: q's or fp32.</summary>
@@ -33,6 +38,9 @@ internal static class Recurrence
         public DType? Type => (G ?? Gk ?? Gv)?.DType;
 
         public Gates To(DType type) => new(G?.To(type), Decay, Gk?.To(type), Gv?.To(type));
+
+        /// <summary>In the place of all others, and without gradients.</summary>
+        public LowRankGate? LowRank { get; init; }
 
         public bool HaveOneType(DType type) => (G?.DType ?? type) == type && (Gk?.DType ?? type) == type && (Gv?.DType ?? type) == type;
     }
@@ -47,7 +55,8 @@ internal static class Recurrence
         using var scope = new TensorScope();
         if (!gates.HaveOneType(q.DType)) gates = gates.To(DType.Float32);
         if (initialState is { } given && given.DType != DType.Float32) initialState = given.To(DType.Float32);
-        var isRecording = Autograd.IsRecording(q, k, v, gates.G, gates.Gk, gates.Gv, initialState);
+        var isRecording = Autograd.IsRecording(q, k, v, gates.G, gates.Gk, gates.Gv, initialState, gates.LowRank?.Input, gates.LowRank?.Weight, gates.LowRank?.Bias);
+        if (isRecording && gates.LowRank is not null) throw new AutogradException("a gate of low rank inside of the recurrence has no gradient: make the gate before it, or turn recording off");
         if (finalState is not null)
         {
             Require.That(!isRecording, "finalState can be written in place only where no gradients are recorded");
@@ -126,11 +135,14 @@ internal static class Recurrence
     {
         if (o.DType == DType.Float32) walk |= Walk.OutputFloat32;
         if (gates.Type == DType.Float32) walk |= Walk.GatesFloat32;
+        walk |= (h0 is null ? 0 : Walk.HasState) | (gates.G is null ? 0 : Walk.HasG) | (gates.Gk is null ? 0 : Walk.HasGk) | (gates.Gv is null ? 0 : Walk.HasGv)
+            | (shape.K % 4 == 0 ? Walk.Quads : 0);
         var groups = (long)shape.N * shape.H * ((shape.V + Columns - 1) / Columns);
         uint rows = shape.K switch { <= 64 => 8, <= 128 => 16, <= 256 => 32, _ => 64 };
+        var (gamma, gk, gv, kind) = gates.LowRank is { } low ? (low.Bias, low.Input, low.Weight, 1 / low.Normalizer) : (gates.Decay.Gamma, gates.Gk, gates.Gv, gates.Decay.Kind);
         Kernel.Launch(r.Device,
-            new(r, w, x, o, gates.G, gates.Decay.Gamma, gates.Gk, gates.Gv, h0, ht, shape.Packed?.Starts,
-                (uint)shape.T, (uint)shape.H, (uint)shape.K, (uint)shape.V, (uint)groups, (uint)walk, scale, writeScale, gates.Decay.Kind),
-            Grid.Linear(groups), r.DType.Variant(), Columns * Groups, rows);
+            new(r, w, x, o, gates.G, gamma, gk, gv, h0, ht, shape.Packed?.Starts,
+                (uint)shape.T, (uint)shape.H, (uint)shape.K, (uint)shape.V, (uint)groups, scale, writeScale, kind),
+            Grid.Linear(groups), r.DType.Variant(), Columns * Groups, rows, (uint)walk, (uint)(gates.LowRank?.Rank ?? 0));
     }
 }

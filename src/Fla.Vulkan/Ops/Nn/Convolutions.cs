@@ -1,3 +1,5 @@
+using System.Numerics;
+
 namespace Fla.Vulkan.Ops;
 
 /// <summary>What follows a short convolution.</summary>
@@ -16,34 +18,28 @@ public static class Convolutions
     /// <summary>The most taps a short convolution can have.</summary>
     public const int MaxTaps = 16;
 
-    private const int TokensPerInvocation = 8;
-    private const int MaxSums = 1 << 16;
-    private const int SmallestSum = 16;
+    private const uint WideFlag = 1, SiluFlag = 2, BiasFlag = 4, ResidualFlag = 8, StateFlag = 16, FinalFlag = 32, SumsFlag = 64, WholeFlag = 128;
+    private const int BiasType = 8, WeightType = 4, StateType = 12, OutputType = 16, FinalType = 20;
+
+    /// <summary>Invocations that fill a large device, and tokens that an invocation then has at most: backward, enough to pay for its sums.</summary>
+    private const int FillingInvocations = 1 << 18, CpuFillingInvocations = 1 << 12, MostTokens = 16, MostTokensBackward = 256;
 
     private static readonly Kernel<ForwardArgs> Forward = new("conv/short_conv");
     private static readonly Kernel<BackwardArgs> BackwardKernel = new("conv/short_conv_backward");
     private static readonly Kernel<StepArgs> Step = new("conv/short_conv_step");
 
     private readonly record struct ForwardArgs(In X, In Weight, In Bias, In Residual, In State, Out Y, In Starts,
-        uint Tokens, uint Channels, uint Span, uint Sequences, uint Mode, uint IsSilu, uint Types, uint Wide, uint Run);
+        uint Tokens, uint Channels, uint Span, uint Sequences, uint Run);
 
-    private readonly record struct BackwardArgs(In DPre, In X, In Weight, In State, In DFinal, Out Y, In Starts,
-        uint Tokens, uint Channels, uint Span, uint Sequences, uint Mode, uint Run, uint Types, uint Wide);
+    private readonly record struct BackwardArgs(In DY, In X, In Weight, In Bias, In State, In DFinal, Out DX, Out Sums, In Starts,
+        uint Tokens, uint Channels, uint Span, uint Sequences, uint Run);
 
     private readonly record struct StepArgs(In X, In Weight, In Bias, In Residual, InOut State, Out Y, uint Sequences, uint Channels, uint Taps, uint IsSilu, uint Types);
 
-    private enum ForwardMode : uint
+    private enum Mode : uint
     {
-        Output,
-        FinalState,
-        PreActivationGradient,
-    }
-
-    private enum BackwardMode : uint
-    {
-        Input,
+        Tokens,
         State,
-        Sums,
     }
 
     /// <summary>
@@ -116,12 +112,12 @@ public static class Convolutions
         bool outputFinalState, Tensor? starts)
     {
         var y = Tensor.EmptyLike(x);
-        RunForward(call, ForwardMode.Output, x, weight, bias, residual, initialState, y, starts);
+        RunForward(call, Mode.Tokens, x, weight, bias, residual, initialState, y, starts);
         Tensor? final = null;
         if (outputFinalState)
         {
             final = Tensor.Empty(x.Device, initialState?.DType ?? x.DType, call.Sequences, call.Channels, call.Taps);
-            RunForward(call, ForwardMode.FinalState, x, weight, bias, residual, initialState, final, starts);
+            RunForward(call, Mode.State, x, weight, bias, residual, initialState, final, starts);
         }
         if (Autograd.IsRecording(x, weight, bias, residual, initialState))
         {
@@ -136,48 +132,41 @@ public static class Convolutions
         var call = ctx.State<Call>();
         Tensor x = ctx.Saved(0)!, weight = ctx.Saved(1)!;
         Tensor? bias = ctx.Saved(2), state = ctx.Saved(3), starts = ctx.Saved(4), dfinal = dy.Length > 1 ? dy[1] : null;
-        var given = dy[0] ?? Tensor.ZerosLike(x);
-        using var dpre = Tensor.EmptyLike(x, DType.Float32);
-        RunForward(call, ForwardMode.PreActivationGradient, x, weight, bias, given, state, dpre, starts);
+        var given = dy[0]?.As(x.DType) ?? Tensor.ZerosLike(x);
+        var run = call.BackwardRun(x.Device);
+        var runs = (int)((call.Tokens + run - 1) / run);
+        using var parts = ctx.Needs(1) || ctx.Needs(2) ? Tensor.Empty(x.Device, DType.Float32, runs, call.Taps + 1, call.Channels) : null;
 
-        Tensor? dx = null, dweight = null, dbias = null, dstate = null;
-        if (ctx.Needs(0)) RunBackward(call, BackwardMode.Input, dpre, x, weight, state, dfinal, dx = Tensor.EmptyLike(x), starts, call.Run);
-        if (ctx.Needs(4)) RunBackward(call, BackwardMode.State, dpre, x, weight, state, dfinal, dstate = Tensor.EmptyLike(state!), starts, 1);
-        if (ctx.Needs(1) || ctx.Needs(2))
+        Tensor? dx = Tensor.EmptyLike(x), dweight = null, dbias = null, dstate = null;
+        RunBackward(call, Mode.Tokens, given, x, weight, bias, state, dfinal, dx, parts, starts, run);
+        if (ctx.Needs(4)) RunBackward(call, Mode.State, given, x, weight, bias, state, dfinal, dstate = Tensor.EmptyLike(state!), null, starts, run);
+        if (parts is not null)
         {
-            using var sums = Sums(call, dpre, x, weight, state, starts);
+            // Σ_t dpre_t·x_{t−W+1+w} for every tap, then Σ_t dpre_t: fp32 [W + 1, C].
+            using var sums = Reductions.Run(parts, 1, runs, (long)(call.Taps + 1) * call.Channels, Reduction.Sum, DType.Float32, [call.Taps + 1, call.Channels]);
             using var taps = sums.Narrow(0, call.Taps);
             using var last = sums.Narrow(call.Taps, 1);
             using var turned = Transposes.LastTwo(taps);
             if (ctx.Needs(1)) dweight = turned.To(weight.DType).View(weight.Shape);
             if (ctx.Needs(2)) dbias = last.To(bias!.DType).View(call.Channels);
         }
-        return [dx, dweight, dbias, ctx.Needs(3) ? dy[0] : null, dstate];
+        return [ctx.Needs(0) ? dx : null, dweight, dbias, ctx.Needs(3) ? dy[0] : null, dstate];
     }
 
-    /// <summary>Σ_t dpre_t·x_{t−W+1+w} for every tap, then Σ_t dpre_t: fp32 [W + 1, C].</summary>
-    private static Tensor Sums(Call call, Tensor dpre, Tensor x, Tensor weight, Tensor? state, Tensor? starts)
+    private static void RunForward(Call call, Mode mode, Tensor x, Tensor weight, Tensor? bias, Tensor? residual, Tensor? state, Tensor y, Tensor? starts)
     {
-        if (call.Tokens == 0) return Tensor.Zeros(x.Device, DType.Float32, call.Taps + 1, call.Channels);
-        var run = (int)Math.Max(SmallestSum, call.Tokens * call.Pieces / MaxSums);
-        var runs = (int)((call.Tokens + run - 1) / run);
-        using var parts = Tensor.Empty(x.Device, DType.Float32, runs, call.Taps + 1, call.Channels);
-        RunBackward(call, BackwardMode.Sums, dpre, x, weight, state, null, parts, starts, run);
-        return Reductions.Run(parts, 1, runs, (long)(call.Taps + 1) * call.Channels, Reduction.Sum, DType.Float32, [call.Taps + 1, call.Channels]);
+        var run = call.ForwardRun(x.Device);
+        Forward.Launch(x.Device, new(x, weight, bias, residual, state, y, starts, (uint)call.Tokens, (uint)call.Channels, (uint)call.Span, (uint)call.Sequences, (uint)run),
+            call.GridOf(mode, run), null, call.Spec(x, mode, weight, bias, state, y, null, Has(ResidualFlag, residual) | Wide(call, x, weight, bias, residual, y) | call.Whole(run, starts), call.ForwardBatch(x.Device)));
     }
 
-    private static void RunForward(Call call, ForwardMode mode, Tensor x, Tensor weight, Tensor? bias, Tensor? residual, Tensor? state, Tensor y, Tensor? starts)
-    {
-        var run = mode == ForwardMode.FinalState ? 1 : call.Run;
-        Forward.Launch(x.Device, new(x, weight, bias, residual, state, y, starts, (uint)call.Tokens, (uint)call.Channels, (uint)call.Span, (uint)call.Sequences,
-            (uint)mode, call.IsSilu, Types(x, weight, bias, state, y), RowLayout.Wide(call.Channels, x, residual, y), (uint)run),
-            call.GridOf(mode == ForwardMode.FinalState, run), null, RowLayout.Workgroup, (uint)call.Taps);
-    }
+    private static void RunBackward(Call call, Mode mode, Tensor dy, Tensor x, Tensor weight, Tensor? bias, Tensor? state, Tensor? dfinal, Tensor y, Tensor? sums, Tensor? starts, int run) =>
+        BackwardKernel.Launch(x.Device, new(dy, x, weight, bias, state, dfinal, y, sums, starts, (uint)call.Tokens, (uint)call.Channels, (uint)call.Span, (uint)call.Sequences, (uint)run),
+            call.GridOf(mode, run), null, call.Spec(x, mode, weight, bias, state, y, dfinal, Has(SumsFlag, sums) | Wide(call, dy, x, weight, bias, y, sums) | call.Whole(run, starts), Call.Batch(x.Device)));
 
-    private static void RunBackward(Call call, BackwardMode mode, Tensor dpre, Tensor x, Tensor weight, Tensor? state, Tensor? dfinal, Tensor y, Tensor? starts, int run) =>
-        BackwardKernel.Launch(x.Device, new(dpre, x, weight, state, dfinal, y, starts, (uint)call.Tokens, (uint)call.Channels, (uint)call.Span, (uint)call.Sequences,
-            (uint)mode, (uint)run, Types(x, weight, state, dfinal, y), RowLayout.Wide(call.Channels, dpre, x, y)),
-            call.GridOf(mode == BackwardMode.State, run), null, RowLayout.Workgroup, (uint)call.Taps);
+    private static uint Has(uint flag, Tensor? tensor) => tensor is null ? 0 : flag;
+
+    private static uint Wide(Call call, params ReadOnlySpan<Tensor?> tensors) => RowLayout.Wide(call.Channels, tensors) * WideFlag;
 
     private static uint Types(params ReadOnlySpan<Tensor?> tensors)
     {
@@ -189,10 +178,7 @@ public static class Convolutions
     /// <summary>Sizes of a convolution.</summary>
     private sealed record Call(long Tokens, int Span, int Channels, int Taps, int Sequences, uint IsSilu)
     {
-        public long Pieces => (Channels + 3) / 4;
-
-        /// <summary>Tokens of an invocation: they share the taps; small inputs are spread out instead.</summary>
-        public int Run => Tokens * Pieces >= 1 << 19 ? TokensPerInvocation : 1;
+        private long Pieces => (Channels + 3) / 4;
 
         public static Call Of(Tensor x, Tensor weight, Tensor? bias, Tensor? residual, ConvolutionActivation activation, int sequences, int span)
         {
@@ -208,6 +194,31 @@ public static class Convolutions
             return new(RowLayout.Index(RowLayout.RowCount(x), x), span, channels, taps, sequences, activation == ConvolutionActivation.Silu ? 1u : 0u);
         }
 
-        public Grid GridOf(bool isBySequence, int run) => Grid.Over((isBySequence ? Sequences : (Tokens + run - 1) / run) * Pieces, RowLayout.Workgroup);
+        /// <summary>Tokens that an invocation reads ahead; backward, as many of two tensors.</summary>
+        public static int Batch(ComputeDevice device) => device.IsCpu ? 2 : 8;
+
+        /// <summary>The same of one tensor.</summary>
+        public int ForwardBatch(ComputeDevice device) => device.IsCpu ? 2 : MostTokens;
+
+        /// <summary>A flag when no run of so many tokens crosses the end of a sequence: nothing has to be looked up on the way.</summary>
+        public uint Whole(int run, Tensor? starts) => starts is null && Span % run == 0 ? WholeFlag : 0;
+
+        /// <summary>Tokens of an invocation: they share the taps; small inputs are spread out instead.</summary>
+        public int ForwardRun(ComputeDevice device) => Tokens * Pieces >= (long)MostTokens * Filling(device) ? MostTokens : ForwardBatch(device);
+
+        /// <summary>The same in backward, where they share sums too: a power of two, as the lengths of sequences often are multiples of one.</summary>
+        public int BackwardRun(ComputeDevice device) =>
+            (int)BitOperations.RoundUpToPowerOf2((ulong)Math.Clamp(Tokens * Pieces / Filling(device), Batch(device), MostTokensBackward));
+
+        public Grid GridOf(Mode mode, int run) => Grid.Over((mode == Mode.State ? Sequences : (Tokens + run - 1) / run) * Pieces, RowLayout.Workgroup);
+
+        public uint[] Spec(Tensor x, Mode mode, Tensor weight, Tensor? bias, Tensor? state, Tensor y, Tensor? final, uint flags, int batch)
+        {
+            var types = RowLayout.TypeCode(x) | RowLayout.TypeCode(weight) << WeightType | RowLayout.TypeCode(bias) << BiasType | RowLayout.TypeCode(state) << StateType
+                | RowLayout.TypeCode(y) << OutputType | RowLayout.TypeCode(final) << FinalType;
+            return [RowLayout.Workgroup, (uint)Taps, (uint)mode, types, flags | (IsSilu * SiluFlag) | Has(BiasFlag, bias) | Has(StateFlag, state) | Has(FinalFlag, final), (uint)batch];
+        }
+
+        private static int Filling(ComputeDevice device) => device.IsCpu ? CpuFillingInvocations : FillingInvocations;
     }
 }

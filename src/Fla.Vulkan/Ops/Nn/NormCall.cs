@@ -3,21 +3,19 @@ namespace Fla.Vulkan.Ops;
 /// <summary>One call of a norm in its most general form (shaders/norm/norm.comp), with gradients.</summary>
 internal sealed record NormCall
 {
-    private const uint SubtractMeanFlag = 1, GateAfterFlag = 2, GateBeforeFlag = 4, GateSigmoidFlag = 8, WideFlag = 16;
-    private const int ResidualType = 0, WeightType = 4, BiasType = 8, OutputType = 12, SumType = 16, SumGradientType = 20, GradientType = 24;
-    private const int MinRowsPerBlock = 8;
+    private const uint SubtractMeanFlag = 1, GateAfterFlag = 2, GateBeforeFlag = 4, GateSigmoidFlag = 8, WideFlag = 16, ResidualFlag = 32, WeightFlag = 64, BiasFlag = 128, SumFlag = 256,
+        StatsFlag = 512, GroupedFlag = 1024, GateGradientFlag = 2048, WeightGradientFlag = 4096, BiasGradientFlag = 8192, LongFlag = 16384;
+    private const int ResidualType = 0, WeightType = 4, BiasType = 8, OutputType = 12, SumType = 16, SumGradientType = 20, GradientType = 24, InputType = 28;
+    private const int MinRowsPerSlot = 4;
 
     private static readonly Kernel<ForwardArgs> Forward = new("norm/norm");
     private static readonly Kernel<BackwardArgs> BackwardKernel = new("norm/norm_backward");
-    private static readonly Kernel<WeightArgs> WeightKernel = new("norm/norm_backward_weight");
 
-    private readonly record struct ForwardArgs(In X, In Residual, In Weight, In Bias, In Gate, Out Y, Out Sum, Out Stats, uint Rows, uint Width, uint Groups, uint Lanes,
-        uint Flags, uint Types, float InvCount, float Eps);
+    private readonly record struct ForwardArgs(In X, In Residual, In Weight, In Bias, In Gate, Out Y, Out Sum, Out Stats, uint Rows, uint Width, uint Groups,
+        float InvCount, float Eps);
 
-    private readonly record struct BackwardArgs(In DY, In S, In Gate, In Weight, In Bias, In Stats, In DSum, Out DX, Out DResidual, Out DGate, uint Rows, uint Width,
-        uint Groups, uint Lanes, uint Flags, uint Types, float InvCount);
-
-    private readonly record struct WeightArgs(In DY, In S, In Gate, In Stats, Out DWeight, Out DBias, uint Rows, uint Width, uint Groups, uint Blocks, uint Flags, uint Types);
+    private readonly record struct BackwardArgs(In DY, In S, In Gate, In Weight, In Bias, In Stats, In DSum, Out DX, Out DResidual, Out DGate, InOut DWeight, InOut DBias,
+        uint Rows, uint Width, uint Groups, uint Slots, float InvCount);
 
     private sealed record Saved(int Groups, int Width, uint Flags, float InvCount, DType XType, DType? ResidualType);
 
@@ -65,13 +63,14 @@ internal sealed record NormCall
         var stats = isRecording ? Tensor.Empty(X.Device, DType.Float32, (int)(SubtractMean ? 2 * rows : rows)) : null;
         var y = Tensor.EmptyLike(X, Output);
         var flags = (SubtractMean ? SubtractMeanFlag : 0) | (Gate == null ? 0 : GateBeforeNorm ? GateBeforeFlag : GateAfterFlag) | (GateIsSigmoid ? GateSigmoidFlag : 0);
-        var wide = RowLayout.Wide(width, X, Residual, Weight, Bias, Gate, y, sum) * WideFlag;
         var invCount = IsSum ? 1 : 1f / width;
         var types = (RowLayout.TypeCode(Residual) << ResidualType) | (RowLayout.TypeCode(Weight) << WeightType) | (RowLayout.TypeCode(Bias) << BiasType)
-            | (RowLayout.TypeCode(y) << OutputType) | (RowLayout.TypeCode(sum) << SumType);
-        var lanes = RowLayout.Lanes(X.Device, width);
-        Forward.Launch(X.Device, new(X, Residual, Weight, Bias, Gate, y, sum, stats, RowLayout.Index(rows, X), (uint)width, (uint)Groups, (uint)lanes, flags | wide, types,
-            invCount, Eps), RowLayout.Rows(X.Device, rows, lanes), X.DType.Variant(), RowLayout.RowWorkgroup(X.Device));
+            | (RowLayout.TypeCode(y) << OutputType) | (RowLayout.TypeCode(sum) << SumType) | (RowLayout.TypeCode(X) << InputType);
+        var plan = NormPlan.Of(X.Device, width);
+        var has = Has(ResidualFlag, Residual) | Has(WeightFlag, Weight) | Has(BiasFlag, Bias) | Has(SumFlag, sum) | Has(StatsFlag, stats) | (Groups > 1 ? GroupedFlag : 0)
+            | (NormPlan.IsWide(width, X, Residual, Weight, Bias, Gate, y, sum) ? WideFlag : 0) | (plan.IsLong(width) ? LongFlag : 0);
+        Forward.Launch(X.Device, new(X, Residual, Weight, Bias, Gate, y, sum, stats, RowLayout.Index(rows, X), (uint)width, (uint)Groups, invCount, Eps),
+            Grid.Over(rows, plan.SlotsPerWorkgroup * plan.Rows), null, plan.Spec(flags | has, types));
         if (isRecording)
         {
             Autograd.Record(Name, [X, Weight, Bias, Residual, Gate], isPrenorm && sum != null ? [y, sum] : [y], [sum ?? X, Weight, Bias, Gate, stats], Backward,
@@ -109,28 +108,21 @@ internal sealed record NormCall
         var dx = Tensor.EmptyLike(s, xType);
         var dresidual = ctx.Needs(3) && residualType != xType ? Tensor.EmptyLike(s, residualType) : null;
         var dgate = ctx.Needs(4) ? Tensor.EmptyLike(s, xType) : null;
-        var wide = RowLayout.Wide(width, given, s, gate, weight, bias, dsum, dx, dresidual, dgate) * WideFlag;
         var types = ((uint)(residualType ?? DType.Float32) << ResidualType) | (RowLayout.TypeCode(weight) << WeightType) | (RowLayout.TypeCode(bias) << BiasType)
-            | (RowLayout.TypeCode(s) << SumType) | (RowLayout.TypeCode(dsum) << SumGradientType) | (RowLayout.TypeCode(given) << GradientType);
-        var lanes = RowLayout.Lanes(device, width);
-        BackwardKernel.Launch(device, new(given, s, gate, weight, bias, stats, dsum, dx, dresidual, dgate, (uint)rows, (uint)width, (uint)groups, (uint)lanes, flags | wide, types,
-            invCount), RowLayout.Rows(device, rows, lanes), xType.Variant(), RowLayout.RowWorkgroup(device));
-        Tensor? dweight = null, dbias = null;
-        if (ctx.Needs(1) || ctx.Needs(2))
-        {
-            var pieces = (width + 3) / 4 * groups;
-            var rowsOfGroup = rows / groups;
-            var blocks = (int)Math.Clamp(RowLayout.Fill(device) * RowLayout.Workgroup / pieces, 1, Math.Max(1, rowsOfGroup / MinRowsPerBlock));
-            using var weights = ctx.Needs(1) ? Tensor.Empty(device, DType.Float32, blocks, groups * width) : null;
-            using var biases = ctx.Needs(2) ? Tensor.Empty(device, DType.Float32, blocks, groups * width) : null;
-            wide = RowLayout.Wide(width, given, s, gate) * WideFlag;
-            WeightKernel.Launch(device, new(given, s, gate, stats, weights, biases, (uint)rowsOfGroup, (uint)width, (uint)groups, (uint)blocks, flags | wide, types),
-                Grid.Over((long)pieces * blocks, RowLayout.Workgroup), xType.Variant(), RowLayout.Workgroup);
-            dweight = Total(weights, weight);
-            dbias = Total(biases, bias);
-        }
+            | (RowLayout.TypeCode(s) << SumType) | (RowLayout.TypeCode(dsum) << SumGradientType) | (RowLayout.TypeCode(given) << GradientType) | ((uint)xType << InputType);
+        var plan = NormPlan.Of(device, width);
+        var slots = plan.Slots(device, rows, groups, ctx.Needs(1) || ctx.Needs(2) ? MinRowsPerSlot : 1);
+        using var weights = ctx.Needs(1) ? Tensor.Empty(device, DType.Float32, slots / groups, groups * width) : null;
+        using var biases = ctx.Needs(2) ? Tensor.Empty(device, DType.Float32, slots / groups, groups * width) : null;
+        var has = Has(ResidualFlag, dresidual) | Has(WeightFlag, weight) | Has(BiasFlag, bias) | Has(SumFlag, dsum) | Has(GateGradientFlag, dgate) | Has(WeightGradientFlag, weights)
+            | Has(BiasGradientFlag, biases) | (NormPlan.IsWide(width, given, s, gate, weight, bias, dsum, dx, dresidual, dgate) ? WideFlag : 0) | (plan.IsLong(width) ? LongFlag : 0);
+        BackwardKernel.Launch(device, new(given, s, gate, weight, bias, stats, dsum, dx, dresidual, dgate, weights, biases, (uint)rows, (uint)width, (uint)groups, (uint)slots, invCount),
+            Grid.Over(slots, plan.SlotsPerWorkgroup), null, plan.Spec(flags | has, types));
+        Tensor? dweight = Total(weights, weight), dbias = Total(biases, bias);
         return [dx, dweight, dbias, ctx.Needs(3) ? dresidual ?? dx : null, dgate];
     }
+
+    private static uint Has(uint flag, Tensor? tensor) => tensor is null ? 0 : flag;
 
     private static Tensor? Total(Tensor? partial, Tensor? parameter) =>
         partial is null ? null : Reductions.Run(partial, 1, partial.Size(0), partial.Size(1), Reduction.Sum, parameter!.DType, parameter.Shape);

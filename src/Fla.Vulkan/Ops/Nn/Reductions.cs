@@ -22,7 +22,7 @@ public static class Reductions
     private static readonly Kernel<Args> Stage = new("reduce/reduce");
     private static readonly Kernel<ArgMaxArgs> ArgMaxKernel = new("reduce/argmax");
 
-    private readonly record struct Args(In X, Out Y, In Divisor, uint Outer, uint Count, uint Inner, uint Splits, uint Chunk, uint Columns, uint Depth, uint Op,
+    private readonly record struct Args(In X, Out Y, In Divisor, uint Outer, uint Count, uint Inner, uint Splits, uint Chunk, uint Columns, uint Depth,
         uint YType, float Scale);
 
     private readonly record struct ArgMaxArgs(In X, Out Index, uint Rows, uint Width);
@@ -71,7 +71,8 @@ public static class Reductions
         Require.That(x.Rank > 0 && x.Size(-1) > 0, $"{x.Describe()} has no largest element along its last axis");
         var rows = RowLayout.RowCount(x);
         var index = Tensor.Empty(x.Device, DType.Int32, x.Shape[..^1]);
-        ArgMaxKernel.Launch(x.Device, new(x, index, (uint)rows, (uint)x.Size(-1)), Grid.Linear(rows), x.DType.Variant(), Workgroup);
+        ArgMaxKernel.Launch(x.Device, new(x, index, (uint)rows, (uint)x.Size(-1)), Grid.Linear(rows), null, Workgroup, RowLayout.TypeCode(x),
+            NormPlan.IsWide(x.Size(-1), x) ? 1u : 0);
         return index;
     }
 
@@ -104,7 +105,7 @@ public static class Reductions
         {
             var grid = Grid.Linear(Ceiling(outer, Workgroup / (columns * depth)) * Ceiling(inner, columns) * pieces);
             Stage.Launch(from.Device, new(from, to, by, RowLayout.Index(outer, from), RowLayout.Index(count, from), RowLayout.Index(inner, from), (uint)pieces,
-                (uint)Ceiling(count, pieces), (uint)columns, (uint)depth, (uint)what, RowLayout.TypeCode(to), factor), grid, from.DType.Variant(), Workgroup);
+                (uint)Ceiling(count, pieces), (uint)columns, (uint)depth, RowLayout.TypeCode(to), factor), grid, from.DType.Variant(), Workgroup, (uint)what);
         }
     }
 

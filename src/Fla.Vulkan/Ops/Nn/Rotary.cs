@@ -5,13 +5,12 @@ public static class Rotary
 {
     private const int MaxWidth = 256;
     private const int HeadsPerInvocation = 8;
-    private const uint FlagWide = 8, FlagInterleaved = 16, FlagBackward = 32, FlagOffsetStride = 64;
-    private const int HeadsShift = 8;
+    private const uint FlagWide = 1, FlagInterleaved = 2, FlagBackward = 4, FlagOffsetStride = 8;
 
     private static readonly Kernel<Args> Kernel = new("rotary/rotary");
 
     private readonly record struct Args(In X, In CuSeqlens, In Offsets, Out Y, ulong F0, ulong R1, ulong R2, ulong R4, ulong R8, ulong R16, ulong R32, ulong R64,
-        uint Tokens, uint Length, uint Heads, uint Width, uint Half, uint Sequences, int Offset, uint Flags);
+        uint Tokens, uint Length, uint Heads, uint Width, uint Half, uint Sequences, int Offset);
 
     private sealed record Call(float Base, int Offset, bool Interleaved, int Dim, int Sequences);
 
@@ -67,12 +66,12 @@ public static class Rotary
         // Heads share a token's angles; small inputs are spread out instead.
         var step = tokens * heads * units > 1 << 20 ? Math.Min(heads, HeadsPerInvocation) : 1;
         var wide = half % 4 == 0 && RowLayout.Wide(width, x, y) != 0;
-        var flags = RowLayout.TypeCode(x) | (wide ? FlagWide : 0) | (call.Interleaved ? FlagInterleaved : 0) | (backward ? FlagBackward : 0)
-            | (offsets is { Count: > 1 } ? FlagOffsetStride : 0) | (uint)step << HeadsShift;
+        var flags = (wide ? FlagWide : 0) | (call.Interleaved ? FlagInterleaved : 0) | (backward ? FlagBackward : 0)
+            | (offsets is { Count: > 1 } ? FlagOffsetStride : 0);
         ulong Power(int k) => Fraction(Math.Pow(call.Base, -2.0 * k / call.Dim));
         Kernel.Launch(x.Device, new(x, starts, offsets, y, Fraction(1 / (2 * Math.PI)), Power(1), Power(2), Power(4), Power(8), Power(16), Power(32), Power(64),
-            RowLayout.Index(tokens, x), (uint)x.Size(1), (uint)heads, (uint)width, (uint)half, (uint)call.Sequences, call.Offset, flags),
-            Grid.Over(tokens * ((heads + step - 1) / step) * units, RowLayout.Workgroup), null, RowLayout.Workgroup);
+            RowLayout.Index(tokens, x), (uint)x.Size(1), (uint)heads, (uint)width, (uint)half, (uint)call.Sequences, call.Offset),
+            Grid.Over(tokens * ((heads + step - 1) / step) * units, RowLayout.Workgroup), null, RowLayout.Workgroup, RowLayout.TypeCode(x), flags, (uint)step);
     }
 
     /// <summary>A number in [0, 1) in units of 2⁻⁶⁴.</summary>

@@ -52,6 +52,28 @@ public sealed class GlaTests(TestDevice device) : DeviceTests(device)
             LinearOps.FusedRecurrentGla(q, k, v, g[0], g[1], (float?)c.Scale, h0, c.HasStates, c.Reverse, c.VFirst, packed));
     }
 
+    /// <summary>The recurrence makes gates of low rank itself, in fp32, from the numbers as they are stored.</summary>
+    [Test]
+    public void GatesOfLowRank([Values(DType.Float32, DType.Float16, DType.BFloat16)] DType type, [Values(1, 6)] int tokens, [Values(12, 16)] int rank, [Values(30, 64)] int width)
+    {
+        var c = new LinearCase { B = 1, T = tokens, K = width, Type = type, HasGradients = false, VFirst = true };
+        using var off = Autograd.NoGrad();
+        Tensor q = LinearCase.Upload(Device, c.Q, type), k = LinearCase.Upload(Device, c.Key, type), v = LinearCase.Upload(Device, c.Value, type);
+        var h0 = Make(Inputs.Normal(10, c.StateShape).ToFloats(), c.StateShape);
+        Tensor x = Make(Inputs.Normal(11, 1, tokens, rank).ToFloats(), [1, tokens, rank], type), w = Make(Inputs.Normal(12, c.H * width, rank).ToFloats(), [c.H * width, rank], type);
+        var b = Make(Inputs.Normal(13, c.H * width).ToFloats(), [c.H * width], type);
+        RefTensor Stored(Tensor t) => new(t.ToSingle(), t.Shape.ToArray());
+        var gates = Reference.Activation("logsigmoid", Reference.Linear(Stored(x), Stored(w), Stored(b)).O, 16).O;
+        var expected = LinearOps.FusedRecurrentGla(q, k, v, Make(gates.ToFloats(), [1, tokens, c.H, width]), initialState: h0, outputFinalState: true, stateVFirst: true);
+        var low = new LowRankGate(x, w, b, 16);
+        Assert.That(low.IsTaken);
+        var (o, state) = LinearOps.FusedRecurrentGla(q, k, v, low, initialState: h0, outputFinalState: true, stateVFirst: true);
+        ErrorRatio.AssertClose(o.ToSingle(), expected.O.ToSingle(), type == DType.Float32 ? 1e-5 : 5e-3, "o");
+        ErrorRatio.AssertClose(state!.ToSingle(), expected.FinalState!.ToSingle(), 1e-5, "state");
+        Assert.Throws<ShapeException>(() => LinearOps.FusedRecurrentGla(q, k, v, low with { Weight = x }));
+        Assert.Throws<DTypeException>(() => LinearOps.FusedRecurrentGla(q, k, v, low with { Bias = b.To(type == DType.Float32 ? DType.Float16 : DType.Float32) }));
+    }
+
     [Test]
     public void EitherGateMayBeMissing()
     {
