@@ -96,7 +96,7 @@ void main() {
             mean[r] = has(SUBTRACT_MEAN) ? args.stats.v[args.rows + rows[r]] : 0.0;
             sumXu[r] = sumU[r] = 0;
         }
-        vec4 dns[PIECES * 2];       // dn of the last turn: exponentials are dear
+        vec4 dns[PIECES * 2];       // dn where it has a gate: exponentials are dear
         [[dont_unroll]] for (uint start = 0; start < ROW_END; start += TURN) {
             loadTurn(rows, lane, start);
             if (has(LONG)) loadParameters(group, lane, start);
@@ -110,8 +110,8 @@ void main() {
                         if (has(HAS_BIAS)) n += quad(bias[p % CHUNKS], BIAS, e);
                         dgate[e] = dn * n * actSlope(g, s_);
                         dn *= act(g, s_);
+                        dns[2 * p + e] = dn;
                     }
-                    dns[2 * p + e] = dn;
                     vec4 u = dn * weightOf(p, e) * insideRow(i + 4 * e, args.width);
                     sumXu[p / CHUNKS] += dot(x, u);
                     sumU[p / CHUNKS] += dot(u, vec4(1));
@@ -133,7 +133,7 @@ void main() {
                 if (inside[r] == 0) continue;
                 vec4 dx[2], dgate[2], w[2], b[2];
                 [[unroll]] for (uint e = 0; e < 2; e++) {
-                    vec4 x = normed(p, e), dn = has(LONG) ? gradient(p, e) : dns[2 * p + e], ds = (dn * weightOf(p, e) - x * sumXu[r] - sumU[r]) * rstd[r];
+                    vec4 x = normed(p, e), dn = has(LONG) || !has(GATE_AFTER) ? gradient(p, e) : dns[2 * p + e], ds = (dn * weightOf(p, e) - x * sumXu[r] - sumU[r]) * rstd[r];
                     if (has(HAS_SUM)) ds += quad(dsum[p], SUM_GRADIENT, e);
                     if (has(GATE_BEFORE)) {
                         vec4 g = quad(gate[p], INPUT, e), s_ = sigmoid(g);

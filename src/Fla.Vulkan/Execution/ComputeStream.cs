@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Silk.NET.Vulkan;
 using Buffer = Silk.NET.Vulkan.Buffer;
 
@@ -11,6 +12,9 @@ public sealed unsafe partial class ComputeStream : IDisposable
 {
     /// <summary>Dispatches after which a batch is submitted: the device starts early, and no submission nears a watchdog's limit.</summary>
     private const int BatchSize = 64;
+
+    /// <summary>How long a submission is asked after before the thread sleeps: to be woken up costs 50 us and more, which is much of a decoding step.</summary>
+    private static readonly TimeSpan Polling = TimeSpan.FromMilliseconds(2);
 
     private const PipelineStageFlags2 WorkStages = PipelineStageFlags2.ComputeShaderBit | PipelineStageFlags2.AllTransferBit;
 
@@ -295,6 +299,11 @@ public sealed unsafe partial class ComputeStream : IDisposable
 
     private void Wait(ulong value)
     {
+        if (!_device.IsCpu)
+        {
+            var start = Stopwatch.GetTimestamp();
+            while (_completed < value && Stopwatch.GetElapsedTime(start) < Polling) Poll();
+        }
         if (_completed < value)
         {
             var semaphore = Timeline();

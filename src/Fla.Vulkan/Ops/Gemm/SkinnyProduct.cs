@@ -13,7 +13,7 @@ internal readonly record struct SkinnyProduct
 
     private const uint PieceBytes = 16;
     private const uint StagedPieces = 1024;
-    private const uint InFlight = 12;
+    private const uint InFlight = 6;
     private const uint NormPart = 1, WeightPart = 2, GatePart = 4, PairPart = 8, BiasPart = 16, AddPart = 32, SigmoidPart = 64;
 
     private static readonly Kernel<Args> Kernel = new("gemm/skinny");
