@@ -36,6 +36,7 @@
 //   ACC_MAP(acc, r, c, x, expr)        acc(r, c..c+3) = expr(x)
 //   ACC_EACH(acc, r, c, x, statements) visits every (r, c..c+3) of the accumulator once; statements see x = its four values
 //   ACC_PUT(acc, tile, r, c, x, expr)  tile(r, c..c+3) = expr(x), eight columns at a time where it can
+//                                      With TILE_SCRATCH defined ACC_* use TILE_SCRATCH_OCTS of the pool from that oct on, else memory of their own.
 //   mmaEach(accs, count, a, t, b, k)   accs[t] += a·b for t < count, b an expression of t
 //   accLay(acc, tile)                  tile = acc
 //   ACC_STORE(acc, p, r, c, i, left, x, expr)  p[i..i+3] = expr(x) in the storage type for (r, c..c+3), guarded as storeTail4T; i and left are expressions of r and c
@@ -46,7 +47,8 @@
 //                                      TILE_ROWS in two steps, with products between them: cooperative matrices only (TILE_RUNS)
 //   loadQuad(p, i, left), loadTail4T, loadTail4F, storeTail4T(p, i, left, x), storeTail4F    guarded: left = how many elements from i on exist (<= 0: none). TILE_ALIGNED
 //                                      false says that i may be no multiple of 4; TILE_WHOLE true that i is a multiple of 8, left is too where
-//                                      positive, and p of 16 bytes: no tails, and whole octs (eight elements) from memory
+//                                      positive, and p of 16 bytes: no tails, and whole octs (eight elements) from memory; TILE_SOLID that there are all columns of
+//                                      a tile, and where there are rows at all any of them may be read for those that are not
 // A verb is a statement of its own: put braces around it under an if. No verb but ACC_* synchronises, and those only inside a subgroup: barrier() between writing a tile and reading it is the kernel's.
 // Macro arguments hold no commas outside parentheses. Every invocation of the workgroup runs every verb.
 //
@@ -77,6 +79,9 @@ layout(constant_id = 7) const bool TILE_CPU = false;       // lanes run down the
 #ifndef TILE_WHOLE
 #define TILE_WHOLE false
 #endif
+#ifndef TILE_SOLID
+#define TILE_SOLID false
+#endif
 #ifndef TILE_VECTOR
 #define TILE_VECTOR 4
 #endif
@@ -92,6 +97,7 @@ layout(constant_id = 7) const bool TILE_CPU = false;       // lanes run down the
 #endif
 #define tileStride(cols) ((cols) / 4 + TILE_PAD)
 #define tileQuads(rows, cols) ((rows) * tileStride(cols))
+#define TILE_SCRATCH_OCTS (gl_WorkGroupSize.x / SUBGROUP * FRAG_M * (FRAG_N / 4 + 1))
 
 // The bound of a loop that GPUs unroll. For CPU drivers the bound is not a constant (but n: there are not 2^31 workgroups), so the
 // loop stays a loop and compiles in a fraction of the time.
@@ -238,18 +244,24 @@ void storeOct(TBuf p, uint i, int left, uvec2 low, uvec2 high) {
 // Octs of a tile that an invocation reads.
 #define TILE_RUNS(rows, cols) (((rows) * ((cols) / 8) + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x)
 #define TILE_AHEAD(next, count, rows, cols) uvec4 next[(count) * TILE_RUNS(rows, cols)];
+// Rows of 4 octs lie 80 bytes apart: dealt in this order, eight lanes that store at once touch every bank once.
+uint tileRunRow(uint j, uint cols) {
+    uint row = (gl_LocalInvocationIndex + j * gl_WorkGroupSize.x) / (cols / 8);
+    return cols == 32 ? row & ~7u | (row & 1) << 2 | row >> 1 & 3 : row;
+}
 #define TILE_EACH_RUN(rows, cols, j, r, c, statements) \
     [[unroll]] for (uint j = 0; j < TILE_RUNS(rows, cols); j++) { \
-        uint r = (gl_LocalInvocationIndex + j * gl_WorkGroupSize.x) / ((cols) / 8), c = (gl_LocalInvocationIndex + j * gl_WorkGroupSize.x) % ((cols) / 8) * 8; \
+        uint r = tileRunRow(j, cols), c = (gl_LocalInvocationIndex + j * gl_WorkGroupSize.x) % ((cols) / 8) * 8; \
         statements \
     }
 uvec4 tileScaled(uvec4 oct, float s) { return uvec4(tilePack(unpack4(oct.xy) * s), tilePack(unpack4(oct.zw) * s)); }
 // An oct to come: nothing looks at it before it lands, so that a load need not wait for the one before. Beyond the array it is any other oct of it.
 uvec4 nextOct(TBuf p, uint r, uint c, uint width, uint stride, uint limit) {
+    if (TILE_SOLID) return U32x4Buf(uint64_t(p) + uint64_t(min(r, limit - 1) * stride + c) * 2ul).v;
     if (TILE_WHOLE) return U32x4Buf(uint64_t(p) + uint64_t(c < width && r < limit ? r * stride + c : 0) * 2ul).v;
     return loadOct(p, r * stride + c, r < limit ? int(width) - int(c) : 0);
 }
-uvec4 landedOct(uvec4 next, uint r, uint c, uint width, uint limit) { return !TILE_WHOLE || c < width && r < limit ? next : uvec4(0); }
+uvec4 landedOct(uvec4 next, uint r, uint c, uint width, uint limit) { return !TILE_WHOLE || (TILE_SOLID || c < width) && r < limit ? next : uvec4(0); }
 #define TILE_FETCH(next, start, rows, cols, p, r0, c0, width, stride, limit) \
     TILE_EACH_RUN(rows, cols, tileJ, tileR, tileC, next[(start) + tileJ] = nextOct(p, (r0) + tileR, (c0) + tileC, width, stride, limit);)
 #define TILE_LAND_RUNS(tile, rows, cols, r, c, oct) \

@@ -13,8 +13,18 @@ const uint FRAG_STRIDE = FRAG_N / 4 + 1;
 
 struct Acc { FragC f[PER_M * PER_N]; };
 
-#ifndef TILE_BARE
-shared vec4 tileScratch[SUBGROUPS * FRAG_M * FRAG_STRIDE];
+// The scratch has memory of its own, or with TILE_SCRATCH a part of the pool from that oct on, which must then be free where ACC_* but accLay are used.
+#ifdef TILE_SCRATCH
+vec4 scratchGet(uint i) { return uintBitsToFloat(tilePool[TILE_SCRATCH + i]); }
+void scratchPut(uint i, vec4 x) { tilePool[TILE_SCRATCH + i] = floatBitsToUint(x); }
+#define scratchStore(f, at) coopMatStore(f, tilePool, TILE_SCRATCH + (at), FRAG_STRIDE, gl_CooperativeMatrixLayoutRowMajor)
+#define scratchLoad(f, at) coopMatLoad(f, tilePool, TILE_SCRATCH + (at), FRAG_STRIDE, gl_CooperativeMatrixLayoutRowMajor)
+#elif !defined(TILE_BARE)
+shared vec4 tileScratch[TILE_SCRATCH_OCTS];
+vec4 scratchGet(uint i) { return tileScratch[i]; }
+void scratchPut(uint i, vec4 x) { tileScratch[i] = x; }
+#define scratchStore(f, at) coopMatStore(f, tileScratch, at, FRAG_STRIDE, gl_CooperativeMatrixLayoutRowMajor)
+#define scratchLoad(f, at) coopMatLoad(f, tileScratch, at, FRAG_STRIDE, gl_CooperativeMatrixLayoutRowMajor)
 #endif
 
 uint accRow(uint i) { return (gl_SubgroupID / SG_N * PER_M + i) * FRAG_M; }
@@ -82,12 +92,12 @@ void tileSync() { controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageS
     } }
 
 #define accToScratch(f) { \
-    coopMatStore(f, tileScratch, gl_SubgroupID * FRAG_M * FRAG_STRIDE, FRAG_STRIDE, gl_CooperativeMatrixLayoutRowMajor); \
+    scratchStore(f, gl_SubgroupID * FRAG_M * FRAG_STRIDE); \
     tileSync(); }
 
 #define accFromScratch(f) { \
     tileSync(); \
-    coopMatLoad(f, tileScratch, gl_SubgroupID * FRAG_M * FRAG_STRIDE, FRAG_STRIDE, gl_CooperativeMatrixLayoutRowMajor); \
+    scratchLoad(f, gl_SubgroupID * FRAG_M * FRAG_STRIDE); \
     tileSync(); }
 
 // One pass over the runs of 4 or 8 columns of fragment tileF: r, c in the tile, tileS the run's place in the scratch.
@@ -128,13 +138,13 @@ void accReplace(inout Acc acc, uint at, FragC f) {
 #define ACC_EACH(acc, r, c, x, statements) if (accActive()) { \
     ACC_VISIT(tileF) { \
         accToScratch(accFragment(acc, tileF)); \
-        ACC_RUNS(4, r, c, vec4 x = tileScratch[tileS]; statements) \
+        ACC_RUNS(4, r, c, vec4 x = scratchGet(tileS); statements) \
         tileSync(); \
     } }
 
 #define ACC_SET(acc, r, c, expr) if (accActive()) { \
     ACC_VISIT(tileF) { \
-        ACC_RUNS(4, r, c, tileScratch[tileS] = expr;) \
+        ACC_RUNS(4, r, c, scratchPut(tileS, expr);) \
         FragC tileFC; \
         accFromScratch(tileFC); \
         accReplace(acc, tileF, tileFC); \
@@ -143,7 +153,7 @@ void accReplace(inout Acc acc, uint at, FragC f) {
 #define ACC_MAP(acc, r, c, x, expr) if (accActive()) { \
     ACC_VISIT(tileF) { \
         accToScratch(accFragment(acc, tileF)); \
-        ACC_RUNS(4, r, c, vec4 x = tileScratch[tileS]; tileScratch[tileS] = expr;) \
+        ACC_RUNS(4, r, c, vec4 x = scratchGet(tileS); scratchPut(tileS, expr);) \
         FragC tileFC; \
         accFromScratch(tileFC); \
         accReplace(acc, tileF, tileFC); \
@@ -155,8 +165,8 @@ void accReplace(inout Acc acc, uint at, FragC f) {
         accToScratch(acc.f[tileF]); \
         ACC_RUNS(8, r, tileC, \
             uvec2 tileLow; uvec2 tileHigh; \
-            { uint c = tileC; vec4 x = tileScratch[tileS]; tileLow = tilePack(expr); } \
-            { uint c = tileC + 4; vec4 x = tileScratch[tileS + 1]; tileHigh = tilePack(expr); } \
+            { uint c = tileC; vec4 x = scratchGet(tileS); tileLow = tilePack(expr); } \
+            { uint c = tileC + 4; vec4 x = scratchGet(tileS + 1); tileHigh = tilePack(expr); } \
             uint c = tileC; statements) \
         tileSync(); \
     } }

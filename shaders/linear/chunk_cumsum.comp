@@ -16,7 +16,7 @@ layout(push_constant, scalar) uniform Args {
 } args;
 
 layout(local_size_x_id = 0) in;
-layout(constant_id = 1) const uint PLAIN = 0;              // x alone is summed, in one part: 4 columns an invocation, or 1; 0 is the general sum
+layout(constant_id = 1) const uint PLAIN = 0;              // unweighted sums in one part: of x alone, 4 columns an invocation, or 1; 2 of x - z; 0 is the general sum
 
 const uint REVERSE = 1, EXCLUSIVE = 2, PER_SEQUENCE = 4, AHEAD = 16;
 
@@ -84,12 +84,16 @@ void main() {
     }
     float sum = isNull(args.start) ? 0.0 : atF(args.start, corner).v[0];
     // Plain elements are read some at a time and looked at later, so that their loads are under way together.
-    [[dont_unroll]] for (uint i = 0; i < tokens.count && PLAIN == 1; i += AHEAD) {
-        Element next[AHEAD];
-        [[unroll]] for (uint j = 0; j < AHEAD; j++) next[j] = Element(atT(args.x, uint64_t(rowOf(tokens, min(i + j, tokens.count - 1), reverse)) * args.columns + column).v[0]);
+    [[dont_unroll]] for (uint i = 0; i < tokens.count && (PLAIN == 1 || PLAIN == 2); i += AHEAD) {
+        Element next[AHEAD]; Element less[AHEAD];
+        [[unroll]] for (uint j = 0; j < AHEAD; j++) {
+            uint64_t at = uint64_t(rowOf(tokens, min(i + j, tokens.count - 1), reverse)) * args.columns + column;
+            next[j] = Element(atT(args.x, at).v[0]);
+            if (PLAIN == 2) less[j] = Element(atT(args.z, at).v[0]);
+        }
         [[unroll]] for (uint j = 0; j < AHEAD; j++) {
             float before = sum;
-            if (i + j < tokens.count) sum += valueOf(next[j]);
+            if (i + j < tokens.count) sum += PLAIN == 2 ? valueOf(next[j]) - valueOf(less[j]) : valueOf(next[j]);
             if (i + j < tokens.count && !isNull(args.y)) atF(args.y, uint64_t(rowOf(tokens, i + j, reverse)) * args.columns + column).v[0] = exclusive ? before : sum;
         }
     }

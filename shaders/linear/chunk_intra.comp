@@ -25,10 +25,18 @@ layout(constant_id = 8) const bool ALIGNED = true;         // widths are multipl
 layout(constant_id = 9) const uint SLICE = 32;             // chunk_tiles.glsl
 layout(constant_id = 10) const bool GATED = true;
 layout(constant_id = 11) const bool EXCLUSIVE = false;
+layout(constant_id = 12) const uint SLICES = 1;            // ceil(K / SLICE)
+layout(constant_id = 13) const bool FULL = false;          // widths are multiples of 64
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
+#define TILE_SOLID FULL
+#ifdef MM_coopmat
+#define TILE_SCRATCH 0
+#define TILE_QUADS (2 * tileQuads(64, SLICE) > 2 * TILE_SCRATCH_OCTS ? 2 * tileQuads(64, SLICE) : 2 * TILE_SCRATCH_OCTS)
+#else
 #define TILE_QUADS (2 * tileQuads(64, SLICE))
+#endif
 #define TILE_VECTOR 256
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
@@ -48,30 +56,37 @@ void storeTriangle(F32Buf A, uint r, uint c, vec4 x, uint count) {
 }
 
 #ifdef MM_coopmat
-// One slice of the operands and gates: read while the products of the one before run.
-const uint RUNS = TILE_RUNS(64, SLICE);
-#define FETCH(k0) { \
-    TILE_FETCH(nextA, 0, 64, SLICE, rowsA, 0, k0, K, H * K, count) \
-    TILE_FETCH(nextB, 0, 64, SLICE, rowsB, 0, k0, K, H * K, count) \
+// One slice of the operands and gates.
+const uint RUNS = TILE_RUNS(64, SLICE), SETS = SLICES > 1 ? setsOf(SLICES) : 1u;
+#define FETCH(s) { \
+    uint k0 = (s) * SLICE, set = (s) % SETS * RUNS; \
+    TILE_FETCH(nextA, set, 64, SLICE, rowsA, 0, k0, K, H * K, count) \
+    TILE_FETCH(nextB, set, 64, SLICE, rowsB, 0, k0, K, H * K, count) \
     if (GATED) { \
         TILE_EACH_RUN(64, SLICE, j, r, c, \
-            nextGates[2 * j] = nextQuadF(gates, r, (k0) + c, K, H * K, count); \
-            nextGates[2 * j + 1] = nextQuadF(gates, r, (k0) + c + 4, K, H * K, count);) \
+            nextGates[2 * (set + j)] = nextQuadF(gates, r, k0 + c, K, H * K, count); \
+            nextGates[2 * (set + j) + 1] = nextQuadF(gates, r, k0 + c + 4, K, H * K, count);) \
         if (EXCLUSIVE) TILE_EACH_RUN(64, SLICE, j, r, c, \
-            nextReads[2 * j] = nextQuadF(gates, max(r, 1) - 1, (k0) + c, K, H * K, count); \
-            nextReads[2 * j + 1] = nextQuadF(gates, max(r, 1) - 1, (k0) + c + 4, K, H * K, count);) \
-        middleGates[0] = nextQuadF(gates, middleToken(count), (k0) + lane % (SLICE / 8) * 8, K, H * K, count); \
-        middleGates[1] = nextQuadF(gates, middleToken(count), (k0) + lane % (SLICE / 8) * 8 + 4, K, H * K, count); \
+            nextReads[2 * (set + j)] = nextQuadF(gates, max(r, 1) - 1, k0 + c, K, H * K, count); \
+            nextReads[2 * (set + j) + 1] = nextQuadF(gates, max(r, 1) - 1, k0 + c + 4, K, H * K, count);) \
+        middleGates[(s) % SETS * 2] = nextQuadF(gates, middleToken(count), k0 + lane % (SLICE / 8) * 8, K, H * K, count); \
+        middleGates[(s) % SETS * 2 + 1] = nextQuadF(gates, middleToken(count), k0 + lane % (SLICE / 8) * 8 + 4, K, H * K, count); \
     } }
-#define LAND(k0) { \
+#define LAND(s) { \
+    uint k0 = (s) * SLICE, set = (s) % SETS * RUNS; \
     if (GATED) { \
-        TILE_EACH_RUN(64, SLICE, j, r, c, nextGates[2 * j] = exp(nextGates[2 * j] - middleGates[0]); nextGates[2 * j + 1] = exp(nextGates[2 * j + 1] - middleGates[1]);) \
-        TILE_LAND_RUNS(x, 64, SLICE, r, c, gatedOct(landedOct(nextA[tileJ], r, (k0) + c, K, count), \
-            EXCLUSIVE ? exp(nextReads[2 * tileJ] - middleGates[0]) : nextGates[2 * tileJ], EXCLUSIVE ? exp(nextReads[2 * tileJ + 1] - middleGates[1]) : nextGates[2 * tileJ + 1])) \
-        TILE_LAND_RUNS(y, 64, SLICE, r, c, gatedOct(landedOct(nextB[tileJ], r, (k0) + c, K, count), 1 / nextGates[2 * tileJ], 1 / nextGates[2 * tileJ + 1])) \
+        vec4 middleLow = middleGates[(s) % SETS * 2], middleHigh = middleGates[(s) % SETS * 2 + 1]; \
+        TILE_EACH_RUN(64, SLICE, j, r, c, \
+            nextGates[2 * (set + j)] = exp(nextGates[2 * (set + j)] - middleLow); \
+            nextGates[2 * (set + j) + 1] = exp(nextGates[2 * (set + j) + 1] - middleHigh);) \
+        TILE_LAND_RUNS(x, 64, SLICE, r, c, gatedOct(landedOct(nextA[set + tileJ], r, k0 + c, K, count), \
+            EXCLUSIVE ? exp(nextReads[2 * (set + tileJ)] - middleLow) : nextGates[2 * (set + tileJ)], \
+            EXCLUSIVE ? exp(nextReads[2 * (set + tileJ) + 1] - middleHigh) : nextGates[2 * (set + tileJ) + 1])) \
+        TILE_LAND_RUNS(y, 64, SLICE, r, c, gatedOct(landedOct(nextB[set + tileJ], r, k0 + c, K, count), \
+            1 / nextGates[2 * (set + tileJ)], 1 / nextGates[2 * (set + tileJ) + 1])) \
     } else { \
-        TILE_LAND(x, 64, SLICE, nextA, 0, 0, k0, K, count) \
-        TILE_LAND(y, 64, SLICE, nextB, 0, 0, k0, K, count) \
+        TILE_LAND(x, 64, SLICE, nextA, set, 0, k0, K, count) \
+        TILE_LAND(y, 64, SLICE, nextB, set, 0, k0, K, count) \
     } }
 uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high) { return uvec4(tilePack(unpack4(oct.xy) * low), tilePack(unpack4(oct.zw) * high)); }
 #else
@@ -80,8 +95,9 @@ vec4 fromMiddle(F32Buf gates, uint r, uint c, uint count) {
     return rowQuadF(gates, min(r, count - 1), c, K, H * K, count) - rowQuadF(gates, middleToken(count), c, K, H * K, count);
 }
 
-#define FETCH(k0) {}
-#define LAND(k0) { \
+#define FETCH(s) {}
+#define LAND(s) { \
+    uint k0 = (s) * SLICE; \
     if (GATED) { \
         TILE_STAGE(x, 64, SLICE, r, c, (widen(rowQuad(rowsA, r, k0 + c, K, H * K, count)) * exp(fromMiddle(gates, EXCLUSIVE ? max(r, 1) - 1 : r, k0 + c, count)))) \
         TILE_STAGE(y, 64, SLICE, r, c, (widen(rowQuad(rowsB, r, k0 + c, K, H * K, count)) * exp(-fromMiddle(gates, r, k0 + c, count)))) \
@@ -103,16 +119,21 @@ void main() {
     Acc scores;
     accZero(scores);
 #ifdef MM_coopmat
-    TILE_AHEAD(nextA, 1, 64, SLICE)
-    TILE_AHEAD(nextB, 1, 64, SLICE)
-    vec4 nextGates[2 * RUNS]; vec4 nextReads[2 * RUNS]; vec4 middleGates[2];
+    TILE_AHEAD(nextA, SETS, 64, SLICE)
+    TILE_AHEAD(nextB, SETS, 64, SLICE)
+    vec4 nextGates[2 * SETS * RUNS]; vec4 nextReads[2 * SETS * RUNS]; vec4 middleGates[2 * SETS];
 #endif
     FETCH(0)
+#ifdef MM_coopmat
+    [[unroll]] for (uint s = 1; s < SETS; s++) FETCH(s)
+#endif
     if (!GATED || isWeakChunk(gates, K, H * K, count)) {
-        [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += SLICE) {
-            LAND(k0)
+        STRAIGHT for (uint s = 0; s < sliceTrip(SLICES); s++) {
+            LAND(s)
             barrier();
-            if (k0 + SLICE < K) FETCH(k0 + SLICE)
+#ifdef MM_coopmat
+            if (s + SETS < SLICES) FETCH(s + SETS)
+#endif
             mma(scores, x, T(y), SLICE);
             barrier();
         }
@@ -129,6 +150,7 @@ void main() {
             barrier();
         }
         ACC_EACH(scores, r, c, x, storeLevel(A, r, c, x, width, count);)
+        barrier();
     }
 
     uint parts = min(gl_WorkGroupSize.x / 64, 4);          // the diagonal: so many invocations a row

@@ -29,9 +29,12 @@ layout(constant_id = 9) const uint SLICE = 32;             // chunk_tiles.glsl
 layout(constant_id = 10) const bool EXCLUSIVE = false;
 layout(constant_id = 11) const bool ADD = false;           // not with STATES
 layout(constant_id = 12) const bool STATES = false;        // not with EXCLUSIVE
+layout(constant_id = 13) const uint SLICES = 1;            // ceil(V / SLICE)
+layout(constant_id = 14) const bool FULL = false;          // widths are multiples of 64
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
+#define TILE_SOLID FULL
 // Either 64 rows of do or v and of a state; or W and rows of one side's tile, where there is room of both; or 64 x 64 floats.
 #define QUADS_STATES (2 * tileQuads(64, SLICE))
 #define QUADS_PAIRS (tileQuads(64, 64) + (SLICE == 64 ? 2 : 1) * tileQuads(SLICE, 64))
@@ -41,7 +44,13 @@ layout(constant_id = 12) const bool STATES = false;        // not with EXCLUSIVE
 #define QUADS_FLOATS 1024
 #endif
 #define QUADS_PRODUCTS (QUADS_STATES > QUADS_PAIRS ? QUADS_STATES : QUADS_PAIRS)
-#define TILE_QUADS (QUADS_PRODUCTS > QUADS_FLOATS ? QUADS_PRODUCTS : QUADS_FLOATS)
+#define QUADS_USED (QUADS_PRODUCTS > QUADS_FLOATS ? QUADS_PRODUCTS : QUADS_FLOATS)
+#ifdef MM_coopmat
+#define TILE_SCRATCH 0
+#define TILE_QUADS (QUADS_USED > 2 * TILE_SCRATCH_OCTS ? QUADS_USED : 2 * TILE_SCRATCH_OCTS)
+#else
+#define TILE_QUADS QUADS_USED
+#endif
 #define TILE_VECTOR 256
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
@@ -82,33 +91,41 @@ vec4 levelWeights(uint r, uint c, uint width) {
 }
 
 #ifdef MM_coopmat
-// One slice of v or do and of a state; rows of q and k with e^{G - rho}. Read while the products before run.
-const uint RUNS = TILE_RUNS(64, SLICE);
-#define FETCH_STATE(d, s, v0) { \
-    TILE_FETCH(nextA, 0, 64, SLICE, d, 0, v0, V, H * V, count) \
-    TILE_FETCH(nextB, 0, 64, SLICE, s, k0, v0, V, V, K) }
-#define LAND_STATE(d, s, v0, side) { \
-    TILE_LAND(x, 64, SLICE, nextA, 0, 0, v0, V, count) \
-    TILE_LAND_SCALED(y, 64, SLICE, nextB, 0, k0, v0, V, K, r, tileVector[side + r]) }
-#define FETCH_ROWS(s0) { \
-    TILE_FETCH(nextA, 0, SLICE, 64, rowsQ, s0, k0, K, H * K, count) \
-    TILE_FETCH(nextB, 0, SLICE, 64, rowsK, s0, k0, K, H * K, count) \
-    TILE_EACH_RUN(SLICE, 64, j, r, c, \
-        nextGates[2 * j] = nextQuadF(gates, (s0) + r, k0 + c, K, H * K, count); \
-        nextGates[2 * j + 1] = nextQuadF(gates, (s0) + r, k0 + c + 4, K, H * K, count);) \
-    if (EXCLUSIVE) TILE_EACH_RUN(SLICE, 64, j, r, c, \
-        nextReads[2 * j] = nextQuadF(gates, readToken((s0) + r), k0 + c, K, H * K, count); \
-        nextReads[2 * j + 1] = nextQuadF(gates, readToken((s0) + r), k0 + c + 4, K, H * K, count);) \
+// One slice of v or do and of a state: step s of the walk over do and h, v and D by turns.
+const uint RUNS = TILE_RUNS(64, SLICE), SETS = setsOf(SLICES);
+#define FETCH_STATE(s) { \
+    uint v0 = (s) / 2 * SLICE, set = (s) % SETS * RUNS; \
+    TBuf tokens = (s) % 2 == 0 ? rowsO : rowsV, rowsS = (s) % 2 == 0 ? h : D; \
+    TILE_FETCH(nextA, set, 64, SLICE, tokens, 0, v0, V, H * V, count) \
+    TILE_FETCH(nextB, set, 64, SLICE, rowsS, k0, v0, V, V, K) }
+#define LAND_STATE(s) { \
+    uint v0 = (s) / 2 * SLICE, set = (s) % SETS * RUNS; \
+    TILE_LAND(x, 64, SLICE, nextA, set, 0, v0, V, count) \
+    TILE_LAND_SCALED(y, 64, SLICE, nextB, set, k0, v0, V, K, r, tileVector[(s) % 2 * 64 + r]) }
+// Rows of q and k, G, and dA.
+const uint ROW_RUNS = TILE_RUNS(64, 64);
+#define FETCH_PAIRS { \
     middleGates[0] = nextQuadF(gates, middle, k0 + lane % 8 * 8, K, H * K, count); \
-    middleGates[1] = nextQuadF(gates, middle, k0 + lane % 8 * 8 + 4, K, H * K, count); }
-#define LAND_QUERIES(tile, s0) TILE_LAND_RUNS(tile, SLICE, 64, r, c, gatedOct(landedOct(nextA[tileJ], (s0) + r, k0 + c, K, count), \
-    exp((EXCLUSIVE ? nextReads[2 * tileJ] : nextGates[2 * tileJ]) - middleGates[0]), exp((EXCLUSIVE ? nextReads[2 * tileJ + 1] : nextGates[2 * tileJ + 1]) - middleGates[1])))
-#define LAND_KEYS(tile, s0) TILE_LAND_RUNS(tile, SLICE, 64, r, c, gatedOct(landedOct(nextB[tileJ], (s0) + r, k0 + c, K, count), \
-    exp(middleGates[0] - nextGates[2 * tileJ]), exp(middleGates[1] - nextGates[2 * tileJ + 1])))
+    middleGates[1] = nextQuadF(gates, middle, k0 + lane % 8 * 8 + 4, K, H * K, count); \
+    TILE_FETCH(nextQ, 0, 64, 64, rowsQ, 0, k0, K, H * K, count) \
+    TILE_FETCH(nextK, 0, 64, 64, rowsK, 0, k0, K, H * K, count) \
+    TILE_EACH_RUN(64, 64, j, r, c, \
+        nextGates[2 * j] = nextQuadF(gates, r, k0 + c, K, H * K, count); \
+        nextGates[2 * j + 1] = nextQuadF(gates, r, k0 + c + 4, K, H * K, count); \
+        if (EXCLUSIVE) nextReads[2 * j] = nextQuadF(gates, readToken(r), k0 + c, K, H * K, count); \
+        if (EXCLUSIVE) nextReads[2 * j + 1] = nextQuadF(gates, readToken(r), k0 + c + 4, K, H * K, count); \
+        diagonal[j] = dA.v[min(r, count - 1) * (H * args.C + 1)]; \
+        nextW[2 * j] = nextTriangle(r, c); \
+        nextW[2 * j + 1] = nextTriangle(r, c + 4);) }
+#define readGates(j) (EXCLUSIVE ? nextReads[j] : nextGates[j])
+#define ROW_RUN(s0) ((s0) / SLICE * TILE_RUNS(SLICE, 64) + tileJ)
+#define LAND_QUERIES(tile, s0) TILE_LAND_RUNS(tile, SLICE, 64, r, c, gatedOct(landedOct(nextQ[ROW_RUN(s0)], (s0) + r, k0 + c, K, count), \
+    exp(readGates(2 * ROW_RUN(s0)) - middleGates[0]), exp(readGates(2 * ROW_RUN(s0) + 1) - middleGates[1])))
+#define LAND_KEYS(tile, s0) TILE_LAND_RUNS(tile, SLICE, 64, r, c, gatedOct(landedOct(nextK[ROW_RUN(s0)], (s0) + r, k0 + c, K, count), \
+    exp(middleGates[0] - nextGates[2 * ROW_RUN(s0)]), exp(middleGates[1] - nextGates[2 * ROW_RUN(s0) + 1])))
 uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high) { return uvec4(tilePack(unpack4(oct.xy) * low), tilePack(unpack4(oct.zw) * high)); }
 
 // Gradients of one side, as they lie in the pool in fp32: scaled or completed, and stored in whole rows; shares gather q dq - k dk.
-const uint ROW_RUNS = TILE_RUNS(64, 64);
 void finishOct(bool isKey, uint r, uint c, uvec4 own, uvec4 other, vec4 gateLow, vec4 gateHigh, vec4 middleLow, vec4 middleHigh, float diagonal,
     inout vec4 shareLow, inout vec4 shareHigh) {
     vec4 low = tileFloats(0, r, c), high = tileFloats(0, r, c + 4);
@@ -135,11 +152,11 @@ void finishOct(bool isKey, uint r, uint c, uvec4 own, uvec4 other, vec4 gateLow,
     shareHigh += way * high * unpack4(own.zw);
 }
 #else
-#define FETCH_STATE(d, s, v0) {}
-#define LAND_STATE(d, s, v0, side) { \
-    TILE_ROWS(x, 64, SLICE, d, 0, v0, V, H * V, count) \
-    TILE_SCALED_ROWS(y, 64, SLICE, s, k0, v0, V, V, K, r, tileVector[side + r]) }
-#define FETCH_ROWS(s0) {}
+#define LAND_STATE(s) { \
+    uint v0 = (s) / 2 * SLICE, side = (s) % 2 * 64; \
+    TBuf tokens = (s) % 2 == 0 ? rowsO : rowsV, rowsS = (s) % 2 == 0 ? h : D; \
+    TILE_ROWS(x, 64, SLICE, tokens, 0, v0, V, H * V, count) \
+    TILE_SCALED_ROWS(y, 64, SLICE, rowsS, k0, v0, V, V, K, r, tileVector[side + r]) }
 
 // Four gradients of row r, of q or with isKey of k: scaled or completed, stored, and their share of dg left in the pool.
 void finish(bool isKey, uint r, uint c, vec4 x) {
@@ -184,53 +201,62 @@ void main() {
     Acc sumQ, sumK;
     accZero(sumQ);
     accZero(sumK);
-#ifdef MM_coopmat
-    TILE_AHEAD(nextA, 1, 64, SLICE)
-    TILE_AHEAD(nextB, 1, 64, SLICE)
-    vec4 nextGates[2 * RUNS]; vec4 nextReads[2 * RUNS]; vec4 middleGates[2];
-#endif
     TBuf rowsV = atT(args.v, token * V), rowsO = atT(args.dO, token * V), h = atT(args.h, state * V), D = atT(args.D, state * V);
-    if (STATES) FETCH_STATE(rowsO, h, 0)
+    uint own = min(k0 + lane % 64, K - 1);
+    float rho = gates.v[middle * H * K + own], atEnd = gates.v[(count - 1) * H * K + own];
+#ifdef MM_coopmat
+    TILE_AHEAD(nextA, SETS, 64, SLICE)
+    TILE_AHEAD(nextB, SETS, 64, SLICE)
+    uvec4 nextQ[ROW_RUNS]; uvec4 nextK[ROW_RUNS]; vec4 nextGates[2 * ROW_RUNS]; vec4 nextReads[2 * ROW_RUNS]; vec4 middleGates[2]; vec4 nextW[2 * ROW_RUNS];
+    float diagonal[ROW_RUNS];
+    if (STATES) FETCH_STATE(0)
+    if (STATES) [[unroll]] for (uint s = 1; s < SETS; s++) FETCH_STATE(s)
+#endif
     weak = isWeakChunk(gates, K, H * K, count);
     if (STATES) {
         Tile x = Tile(0, tileStride(SLICE), false), y = Tile(tileQuads(64, SLICE), tileStride(SLICE), false);
         // Rows of the states: times what is left after the rows' own factors.
         if (lane < 64) {
-            float rho = k0 + lane < K ? gates.v[middle * H * K + k0 + lane] : 0, end = k0 + lane < K ? gates.v[(count - 1) * H * K + k0 + lane] : 0;
             tileVector[lane] = args.scale * (weak ? exp(rho) : 1.0);
-            tileVector[64 + lane] = weak ? exp(end - rho) : 1.0;
+            tileVector[64 + lane] = weak ? exp(atEnd - rho) : 1.0;
         }
         barrier();
-        [[dont_unroll]] for (uint v0 = 0; v0 < V; v0 += SLICE) {
-            LAND_STATE(rowsO, h, v0, 0)
+        STRAIGHT for (uint s = 0; s < 2 * sliceTrip(SLICES); s += 2) {
+            LAND_STATE(s)
             barrier();
-            FETCH_STATE(rowsV, D, v0)
+#ifdef MM_coopmat
+            if (s + SETS < 2 * SLICES) FETCH_STATE(s + SETS)
+#endif
             mma(sumQ, x, T(y), SLICE);
             barrier();
-            LAND_STATE(rowsV, D, v0, 64)
+            LAND_STATE(s + 1)
             barrier();
-            if (v0 + SLICE < V) FETCH_STATE(rowsO, h, v0 + SLICE)
+#ifdef MM_coopmat
+            if (s + 1 + SETS < 2 * SLICES) FETCH_STATE(s + 1 + SETS)
+            if (areFew(SLICES) && s + 2 >= 2 * SLICES) FETCH_PAIRS
+#endif
             mma(sumK, x, T(y), SLICE);
             barrier();
         }
         if (!weak) {
             ACC_MAP(sumQ, r, c, x, (x * exp(rowQuadF(gates, min(r, count - 1), k0 + c, K, H * K, count))))
             ACC_MAP(sumK, r, c, x, (x * exp(toLast(r, c))))
+            barrier();
         }
     }
 
+#ifdef MM_coopmat
+    if (!STATES || !areFew(SLICES)) FETCH_PAIRS
+#endif
     Tile W = Tile(0, tileStride(64), false), x = Tile(tileQuads(64, 64), tileStride(64), false);
     Tile y = Tile(tileQuads(64, 64) + (SLICE == 64 ? tileQuads(SLICE, 64) : 0), tileStride(64), false);
     if (weak) {
-        FETCH_ROWS(0)
 #ifdef MM_coopmat
-        vec4 nextW[2 * TILE_RUNS(64, 64)];
-        TILE_EACH_RUN(64, 64, j, r, c, nextW[2 * j] = nextTriangle(r, c); nextW[2 * j + 1] = nextTriangle(r, c + 4);)
         TILE_LAND_RUNS(W, 64, 64, r, c, uvec4(tilePack(triangle(nextW[2 * tileJ], r, c)), tilePack(triangle(nextW[2 * tileJ + 1], r, c + 4))))
 #else
         TILE_STAGE(W, 64, 64, r, c, triangle(nextTriangle(r, c), r, c))
 #endif
-        [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
+        STRAIGHT for (uint s0 = 0; s0 < 64; s0 += SLICE) {
             LAND_KEYS(x, s0)
             if (SLICE == 64) LAND_QUERIES(y, s0)
             barrier();
@@ -239,7 +265,6 @@ void main() {
                 barrier();
                 LAND_QUERIES(y, s0)
                 barrier();
-                if (s0 + SLICE < count) FETCH_ROWS(s0 + SLICE)
             }
             mma(sumK, Tile(W.at + s0 * W.stride, W.stride, true), y, SLICE);
             barrier();
@@ -272,23 +297,16 @@ void main() {
     }
 
 #ifdef MM_coopmat
-    uvec4 q[ROW_RUNS]; uvec4 k[ROW_RUNS]; vec4 g[2 * ROW_RUNS]; float diagonal[ROW_RUNS]; vec4 share[2 * ROW_RUNS];
-    TILE_FETCH(q, 0, 64, 64, rowsQ, 0, k0, K, H * K, count)
-    TILE_FETCH(k, 0, 64, 64, rowsK, 0, k0, K, H * K, count)
-    TILE_EACH_RUN(64, 64, j, r, c,
-        g[2 * j] = nextQuadF(gates, r, k0 + c, K, H * K, count);
-        g[2 * j + 1] = nextQuadF(gates, r, k0 + c + 4, K, H * K, count);
-        diagonal[j] = dA.v[min(r, count - 1) * (H * args.C + 1)];
-        share[2 * j] = share[2 * j + 1] = vec4(0);)
-    vec4 low = nextQuadF(gates, middle, k0 + lane % 8 * 8, K, H * K, count), high = nextQuadF(gates, middle, k0 + lane % 8 * 8 + 4, K, H * K, count);
+    vec4 share[2 * ROW_RUNS];
+    TILE_EACH_RUN(64, 64, j, r, c, share[2 * j] = share[2 * j + 1] = vec4(0);)
     accSpread(sumQ, 0)
     barrier();
-    TILE_EACH_RUN(64, 64, j, r, c, finishOct(false, r, c, q[j], k[j], EXCLUSIVE ? nextQuadF(gates, readToken(r), k0 + c, K, H * K, count) : g[2 * j],
-        EXCLUSIVE ? nextQuadF(gates, readToken(r), k0 + c + 4, K, H * K, count) : g[2 * j + 1], low, high, diagonal[j], share[2 * j], share[2 * j + 1]);)
+    TILE_EACH_RUN(64, 64, j, r, c, finishOct(false, r, c, nextQ[j], nextK[j], readGates(2 * j), readGates(2 * j + 1), middleGates[0], middleGates[1], diagonal[j], share[2 * j], share[2 * j + 1]);)
     barrier();
     accSpread(sumK, 0)
     barrier();
-    TILE_EACH_RUN(64, 64, j, r, c, finishOct(true, r, c, k[j], q[j], g[2 * j], g[2 * j + 1], low, high, diagonal[j], share[2 * j], share[2 * j + 1]);)
+    TILE_EACH_RUN(64, 64, j, r, c, finishOct(true, r, c, nextK[j], nextQ[j], nextGates[2 * j], nextGates[2 * j + 1], middleGates[0], middleGates[1], diagonal[j],
+        share[2 * j], share[2 * j + 1]);)
     if (STATES) {
         barrier();
         TILE_EACH_RUN(64, 64, j, r, c, tilePool[r * 16 + c / 4] = floatBitsToUint(share[2 * j]); tilePool[r * 16 + c / 4 + 1] = floatBitsToUint(share[2 * j + 1]);)

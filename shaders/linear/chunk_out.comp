@@ -4,13 +4,13 @@
 //   f_i  = e^{G_C - G_i}, j >= i                            REVERSE: dk, dv
 // MODE 0 (a scalar gate or none): A_ij = intra (a_i . b_j) e^{-|G_i - G_j|}
 //   o: a, b, c = q, k, v, S = h        dq: do, v, k, S = h^T        dv: k, q, do, S = D        dk: v, do, q, S = D^T (STATE_T)
-//   With e given, dots[tile, token, head] = sum over the tile of e_i out_i (for the gradient of the gate).
+//   With e given, dots[workgroup's tiles, token, head] = sum over its columns of e_i out_i (for the gradient of the gate).
 // MODE 1 (vector gate on a's channels): f_i scales a_i before the product, A is given; REVERSE reads its transpose.   o: a = q; dv: a = k
 //   With b and gamma given, which are like c and A here, their product is added too.
 // MODE 2 (vector gate on the output's channels): out fp32 += f_i inter (a_i S), no A.                               dq: a = do; dk: a = v
 // a, b [tokens, H, P]; c, out, e [tokens, H, Q]; states [chunks, H, P, Q] (STATE_T: [chunks, H, Q, P]); A fp32 [tokens, H, C];
 // gate: cumulative log decay in the chunk, fp32 [tokens, H] or [tokens, H, P] or [tokens, H, Q] by mode, or null.
-// NO_STATE leaves the first term out.
+// NO_STATE leaves the first term out, TWO adds the second product.
 // One workgroup a chunk and TILES tiles of 64 columns (x) and head (y).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
 // @exclude T=f32 MM=coopmat
@@ -33,23 +33,35 @@ layout(constant_id = 9) const uint SLICE = 32;             // chunk_tiles.glsl
 layout(constant_id = 10) const uint MODE = 0;
 layout(constant_id = 11) const uint FLAGS = 0;
 layout(constant_id = 12) const uint TILES = 1;             // tiles of 64 columns of the output that a workgroup makes
+layout(constant_id = 13) const uint SLICES = 1;            // ceil(P / SLICE)
+layout(constant_id = 14) const bool FULL = false;          // widths are multiples of 64
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
+#define TILE_SOLID FULL
 // Either SLICE columns of a and b and SLICE rows of S, or A and SLICE rows of c.
 #define OPERAND (tileQuads(64, SLICE) > tileQuads(SLICE, 64) ? tileQuads(64, SLICE) : tileQuads(SLICE, 64))
 #define QUADS_READ ((2 + TILES) * OPERAND)
 #define QUADS_SCORES (tileQuads(64, 64) + TILES * tileQuads(SLICE, 64))
-#define TILE_QUADS (QUADS_READ > QUADS_SCORES ? QUADS_READ : QUADS_SCORES)
+#define QUADS_PRODUCTS (QUADS_READ > QUADS_SCORES ? QUADS_READ : QUADS_SCORES)
+// Of cooperative matrices also the whole output; or A and the scratch.
+#ifdef MM_coopmat
+#define TILE_SCRATCH (tileQuads(64, 64) / 2)
+#define QUADS_LAID (TILES * tileQuads(64, 64) > tileQuads(64, 64) + 2 * TILE_SCRATCH_OCTS ? TILES * tileQuads(64, 64) : tileQuads(64, 64) + 2 * TILE_SCRATCH_OCTS)
+#define TILE_QUADS (QUADS_PRODUCTS > QUADS_LAID ? QUADS_PRODUCTS : QUADS_LAID)
+#else
+#define TILE_QUADS QUADS_PRODUCTS
+#endif
 #define TILE_VECTOR 128
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 #include "linear/chunk_rows.glsl"
 
-const uint STATES_F32 = 4, NO_STATE = 8;
+const uint STATES_F32 = 4, NO_STATE = 8, TWO = 16;
 
 uint P = args.P, Q = args.Q, H = args.H, head = gl_WorkGroupID.y;
 const bool reverse = (FLAGS & REVERSE) != 0, stateT = (FLAGS & STATE_T) != 0, hasState = (FLAGS & NO_STATE) == 0;
+const uint GIVEN = (FLAGS & TWO) != 0 ? 2u : 1u;           // products within the chunk
 uint q0;
 
 // Accumulators: tiles of the output, and with MODE 0 the scores.
@@ -86,26 +98,28 @@ vec4 triangle(vec4 x, uint r, uint c, uint count) {
 }
 
 #ifdef MM_coopmat
-const uint RUNS = TILE_RUNS(64, SLICE);
-
-// The operands of one slice of the reduction: read while the products of the one before run.
-#define FETCH(p0) { \
+const uint RUNS = TILE_RUNS(64, SLICE), RUNS_C = TILE_RUNS(64, 64);
+// One slice of the operands: read while the products of the one before run.
+#define FETCH(s) { \
+    uint p0 = (s) * SLICE; \
     TILE_FETCH(nextA, 0, 64, SLICE, rowsA, 0, p0, P, H * P, count) \
     if (MODE == 0) TILE_FETCH(nextB, 0, 64, SLICE, rowsB, 0, p0, P, H * P, count) \
     if (MODE == 1) TILE_EACH_RUN(64, SLICE, j, r, c, \
-        nextGates[2 * j] = nextQuadF(gatesA, r, (p0) + c, P, H * P, count); \
-        nextGates[2 * j + 1] = nextQuadF(gatesA, r, (p0) + c + 4, P, H * P, count);) \
+        nextGates[2 * j] = nextQuadF(gatesA, r, p0 + c, P, H * P, count); \
+        nextGates[2 * j + 1] = nextQuadF(gatesA, r, p0 + c + 4, P, H * P, count);) \
     if (MODE == 1 && reverse) { \
-        lastGates[0] = nextQuadF(gatesA, count - 1, (p0) + gl_LocalInvocationIndex % (SLICE / 8) * 8, P, H * P, count); \
-        lastGates[1] = nextQuadF(gatesA, count - 1, (p0) + gl_LocalInvocationIndex % (SLICE / 8) * 8 + 4, P, H * P, count); \
+        lastGates[0] = nextQuadF(gatesA, count - 1, p0 + gl_LocalInvocationIndex % (SLICE / 8) * 8, P, H * P, count); \
+        lastGates[1] = nextQuadF(gatesA, count - 1, p0 + gl_LocalInvocationIndex % (SLICE / 8) * 8 + 4, P, H * P, count); \
     } \
     if (hasState && (FLAGS & STATES_F32) == 0) [[unroll]] for (uint t = 0; t < TILES; t++) { \
         if (stateT) TILE_FETCH(nextS, t * RUNS, 64, SLICE, narrow, q0 + 64 * t, p0, P, P, Q) \
         else TILE_FETCH(nextS, t * RUNS, SLICE, 64, narrow, p0, q0 + 64 * t, Q, Q, P) \
     } }
 
-#define LAND(p0) { \
-    if (MODE == 1) TILE_LAND_RUNS(a, 64, SLICE, r, c, gatedOct(landedOct(nextA[tileJ], r, (p0) + c, P, count), nextGates[2 * tileJ], nextGates[2 * tileJ + 1], lastGates[0], lastGates[1])) \
+#define LAND(s) { \
+    uint p0 = (s) * SLICE; \
+    if (MODE == 1) TILE_LAND_RUNS(a, 64, SLICE, r, c, gatedOct(landedOct(nextA[tileJ], r, p0 + c, P, count), \
+        nextGates[2 * tileJ], nextGates[2 * tileJ + 1], lastGates[0], lastGates[1])) \
     else TILE_LAND(a, 64, SLICE, nextA, 0, 0, p0, P, count) \
     if (MODE == 0) TILE_LAND(b, 64, SLICE, nextB, 0, 0, p0, P, count) \
     if (hasState) [[unroll]] for (uint t = 0; t < TILES; t++) { \
@@ -114,12 +128,19 @@ const uint RUNS = TILE_RUNS(64, SLICE);
         else TILE_LAND(stateTile(t), SLICE, 64, nextS, t * RUNS, p0, q0 + 64 * t, Q, P) \
     } }
 
+// Rows of what the chunk's tokens are read from, and with MODE 1 the products A that weigh them.
+#define FETCH_C(rows) [[unroll]] for (uint t = 0; t < TILES; t++) TILE_FETCH(nextC, t * RUNS_C, 64, 64, rows, 0, q0 + 64 * t, Q, H * Q, count)
+#define FETCH_A(given) TILE_EACH_RUN(64, 64, j, r, c, nextScores[2 * j] = scoresAt(given, r, c, count); nextScores[2 * j + 1] = scoresAt(given, r, c + 4, count);)
+
+#define QUAD_E(t, r, c) nextE[t * ACC_RUN_COUNT + accRun]
 uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high, vec4 lastLow, vec4 lastHigh) {
     return uvec4(tilePack(unpack4(oct.xy) * decayFactor(low, lastLow)), tilePack(unpack4(oct.zw) * decayFactor(high, lastHigh)));
 }
 #else
-#define FETCH(p0) {}
-#define LAND(p0) { \
+#define QUAD_E(t, r, c) rowQuad(rowsE, r, q0 + 64 * t + c, Q, H * Q, count)
+#define FETCH(s) {}
+#define LAND(s) { \
+    uint p0 = (s) * SLICE; \
     if (MODE == 1) { \
         TILE_STAGE(a, 64, SLICE, r, c, (widen(rowQuad(rowsA, r, p0 + c, P, H * P, count)) * vectorFactor(gatesA, r, p0 + c, P, count))) \
     } else { \
@@ -144,14 +165,21 @@ void main() {
     Tile a = Tile(0, tileStride(SLICE), false), b = Tile(OPERAND, tileStride(SLICE), false);
     Acc acc[PRODUCTS];
     [[unroll]] for (uint t = 0; t < PRODUCTS; t++) accZero(acc[t]);
+    TBuf rowsC[2] = TBuf[2](atT(args.c, token * Q), atT(args.b, token * Q));
+    F32Buf given[2] = F32Buf[2](atF(args.A, token * args.C), atF(args.gamma, token * args.C));
 #ifdef MM_coopmat
     TILE_AHEAD(nextA, 1, 64, SLICE)
     TILE_AHEAD(nextB, 1, 64, SLICE)
     TILE_AHEAD(nextS, TILES, 64, SLICE)
-    vec4 nextGates[2 * RUNS]; vec4 lastGates[2];
+    TILE_AHEAD(nextC, TILES, 64, 64)
+    vec4 nextGates[2 * RUNS]; vec4 lastGates[2]; vec4 nextScores[2 * TILE_RUNS(64, 64)];
 #endif
     const bool reads = hasState || MODE == 0;
     if (reads) FETCH(0)
+#ifdef MM_coopmat
+    if (MODE != 2 && areFew(SLICES)) FETCH_C(rowsC[0])
+    if (MODE == 1 && areFew(SLICES)) FETCH_A(given[0])
+#endif
 
     if (MODE == 0 && lane < 64) {
         float headGate = headDecay(args.gamma, args.decayKind, head);
@@ -165,10 +193,12 @@ void main() {
         tileVector[lane] = args.inter * exp(reverse ? last - g : g);
     }
 
-    [[dont_unroll]] for (uint p0 = 0; p0 < P && reads; p0 += SLICE) {
-        LAND(p0)
+    STRAIGHT for (uint s = 0; s < sliceTrip(SLICES) && reads; s++) {
+        LAND(s)
         barrier();
-        if (p0 + SLICE < P) FETCH(p0 + SLICE)
+#ifdef MM_coopmat
+        if (s + 1 < SLICES) FETCH(s + 1)
+#endif
         if (hasState) {
             mmaEach(acc, PRODUCTS, a, t, t < TILES ? stateTile(t) : T(b), SLICE)
         } else {
@@ -190,20 +220,22 @@ void main() {
     }
 
     Tile A = Tile(0, tileStride(64), MODE == 1 && reverse);
-    uint products = MODE == 1 && !isNull(args.gamma) ? 2 : 1;
-    [[dont_unroll]] for (uint product = 0; product < products; product++) {
-        TBuf rowsC = atT(product == 0 ? args.c : args.b, token * Q);
-        F32Buf given = atF(product == 0 ? args.A : args.gamma, token * args.C);
+    TBuf rowsE = atT(args.e, token * Q);
 #ifdef MM_coopmat
-        const uint RUNS_C = TILE_RUNS(SLICE, 64);
-        TILE_AHEAD(nextC, TILES, SLICE, 64)
-        [[unroll]] for (uint t = 0; t < TILES; t++) TILE_FETCH(nextC, t * RUNS_C, SLICE, 64, rowsC, 0, q0 + 64 * t, Q, H * Q, count)
-        vec4 nextScores[2 * TILE_RUNS(64, 64)];
-        if (MODE == 1) TILE_EACH_RUN(64, 64, j, r, c, nextScores[2 * j] = scoresAt(given, r, c, count); nextScores[2 * j + 1] = scoresAt(given, r, c + 4, count);)
+    uvec2 nextE[TILES * ACC_RUN_COUNT];
+    if (!isNull(args.dots)) [[unroll]] for (uint t = 0; t < TILES; t++) {
+        ACC_PLACES(r, c, nextE[t * ACC_RUN_COUNT + accRun] = nextQuad(rowsE, r, q0 + 64 * t + c, Q, H * Q, count);)
+    }
+#endif
+    STRAIGHT for (uint product = 0; product < GIVEN; product++) {
+#ifdef MM_coopmat
+        if (product > 0 || !areFew(SLICES)) FETCH_C(rowsC[product])
+        if (MODE == 1 && (product > 0 || !areFew(SLICES))) FETCH_A(given[product])
 #endif
         if (MODE == 0) {
             [[unroll]] for (uint t = 0; t < TILES; t++) accScaleRows(acc[t], 0);
-            ACC_PUT(acc[PRODUCTS - 1], A, r, c, x, maskedScores(r, c, x, count, reverse, args.intra))
+            ACC_PUT(acc[PRODUCTS - 1], A, r, c, x, maskedScores(r, c, x, reverse, args.intra))
+            barrier();                                     // the scratch lies where values will
         } else {
             if (product == 0) {
                 [[unroll]] for (uint t = 0; t < TILES; t++) accScale(acc[t], args.inter);
@@ -211,18 +243,15 @@ void main() {
 #ifdef MM_coopmat
             TILE_LAND_RUNS(A, 64, 64, r, c, uvec4(tilePack(triangle(nextScores[2 * tileJ], r, c, count)), tilePack(triangle(nextScores[2 * tileJ + 1], r, c + 4, count))))
 #else
-            TILE_STAGE(A, 64, 64, r, c, triangle(scoresAt(given, r, c, count), r, c, count))
+            TILE_STAGE(A, 64, 64, r, c, triangle(scoresAt(given[product], r, c, count), r, c, count))
 #endif
         }
-        [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += SLICE) {
+        STRAIGHT for (uint s0 = 0; s0 < sliceTrip(64 / SLICE) * SLICE; s0 += SLICE) {
 #ifdef MM_coopmat
-            [[unroll]] for (uint t = 0; t < TILES; t++) TILE_LAND(valueTile(t), SLICE, 64, nextC, t * RUNS_C, s0, q0 + 64 * t, Q, count)
+            [[unroll]] for (uint t = 0; t < TILES; t++) TILE_LAND(valueTile(t), SLICE, 64, nextC, t * RUNS_C + s0 / SLICE * TILE_RUNS(SLICE, 64), s0, q0 + 64 * t, Q, count)
             barrier();
-            if (s0 + SLICE < count) {
-                [[unroll]] for (uint t = 0; t < TILES; t++) TILE_FETCH(nextC, t * RUNS_C, SLICE, 64, rowsC, s0 + SLICE, q0 + 64 * t, Q, H * Q, count)
-            }
 #else
-            [[unroll]] for (uint t = 0; t < TILES; t++) TILE_ROWS(valueTile(t), SLICE, 64, rowsC, s0, q0 + 64 * t, Q, H * Q, count)
+            [[unroll]] for (uint t = 0; t < TILES; t++) TILE_ROWS(valueTile(t), SLICE, 64, rowsC[product], s0, q0 + 64 * t, Q, H * Q, count)
             barrier();
 #endif
             Tile columns = Tile(A.at + (A.transposed ? s0 * A.stride : s0 / 4), A.stride, A.transposed);
@@ -231,13 +260,7 @@ void main() {
         }
     }
 
-    TBuf o = atT(TBuf(uint64_t(args.o)), token * Q), rowsE = atT(args.e, token * Q);
-#ifdef MM_coopmat
-    uvec2 nextE[TILES * ACC_RUN_COUNT];
-    if (!isNull(args.dots)) [[unroll]] for (uint t = 0; t < TILES; t++) {
-        ACC_PLACES(r, c, nextE[t * ACC_RUN_COUNT + accRun] = nextQuad(rowsE, r, q0 + 64 * t + c, Q, H * Q, count);)
-    }
-#endif
+    TBuf o = atT(TBuf(uint64_t(args.o)), token * Q);
     [[unroll]] for (uint t = 0; t < TILES; t++) {
 #ifdef MM_coopmat
         Tile rows = Tile(t * tileQuads(64, 64), tileStride(64), false);       // through shared memory: whole rows at a time
@@ -252,18 +275,18 @@ void main() {
     }
     if (isNull(args.dots)) return;
     barrier();
+    // What an invocation visits of one tile it visits of the others.
     [[unroll]] for (uint t = 0; t < TILES; t++) {
-#ifdef MM_coopmat
-        ACC_EACH(acc[t], r, c, x, tilePutFloat(r * 16 + c / 4, r < count && q0 + 64 * t + c < Q ? dot(widen(nextE[t * ACC_RUN_COUNT + accRun]), x) : 0.0);)
-#else
-        ACC_EACH(acc[t], r, c, x, tilePutFloat(r * 16 + c / 4, dot(widen(rowQuad(rowsE, r, q0 + 64 * t + c, Q, H * Q, count)), x));)
-#endif
-        barrier();
-        if (lane < count && q0 + 64 * t < Q) {
-            float sum = 0;
-            for (uint i = 0; i < 16; i++) sum += tileGetFloat(lane * 16 + i);
-            atF(args.dots, uint64_t(tile0 + t) * (isNull(args.packed) ? args.N * args.T : args.T) * H).v[(chunk.tokens.first + lane) * H + head] = sum;
-        }
-        barrier();
+        ACC_EACH(acc[t], r, c, x, {
+            uint i = r * 16 + c / 4;
+            float share = dot(widen(QUAD_E(t, r, c)), x);
+            share = r < count && q0 + 64 * t + c < Q ? share : 0.0;
+            tilePutFloat(i, t == 0 ? share : share + tileGetFloat(i));
+        })
     }
+    barrier();
+    if (lane >= count) return;
+    float sum = 0;
+    [[unroll]] for (uint i = 0; i < 16; i++) sum += tileGetFloat(lane * 16 + i);
+    atF(args.dots, uint64_t(tile0 / TILES) * (isNull(args.packed) ? args.N * args.T : args.T) * H).v[(chunk.tokens.first + lane) * H + head] = sum;
 }

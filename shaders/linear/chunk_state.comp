@@ -26,22 +26,26 @@ layout(constant_id = 8) const bool ALIGNED = true;         // widths are multipl
 layout(constant_id = 9) const uint SLICE = 32;             // chunk_tiles.glsl
 layout(constant_id = 10) const bool VECTOR = false;
 layout(constant_id = 11) const uint FLAGS = 0;
+layout(constant_id = 12) const bool FULL = false;          // widths are multiples of 64
 
-const uint REVERSE = 1, INITIAL_T = 2, STATES_F32 = 4, FINAL_T = 8;
+const uint REVERSE = 1, INITIAL_T = 2, STATES_F32 = 4, FINAL_T = 8, NO_GATE = 16;
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
-// Cooperative matrices take a chunk in one slice.
-// Where there is room, one tile more carries a state of type T to memory in whole rows.
+#define TILE_SOLID FULL
+// Cooperative matrices take a chunk in two halves, whose tiles' place also serves to carry the state to memory in whole rows, or elements of accumulators: the
+// less shared memory, the more workgroups live on a multiprocessor.
 #ifdef MM_coopmat
-#define ROWS 64
-#define STORED ((FLAGS & STATES_F32) == 0 && ALIGNED && SLICE == 64 ? tileQuads(64, 64) : 0)
+#define ROWS 32
+#define STORED ((FLAGS & STATES_F32) == 0 && ALIGNED)
+#define TILE_SCRATCH 0
+#define TILE_QUADS (2 * tileQuads(ROWS, 64) > 2 * TILE_SCRATCH_OCTS ? 2 * tileQuads(ROWS, 64) : 2 * TILE_SCRATCH_OCTS)
 #else
 #define ROWS SLICE
-#define STORED 0
+#define STORED false
+#define TILE_QUADS (2 * tileQuads(ROWS, 64))
 #endif
-#define TILE_QUADS (2 * tileQuads(ROWS, 64) + STORED)
-#define TILE_VECTOR 64
+#define TILE_VECTOR 128
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 
@@ -49,7 +53,7 @@ uint K = args.K, V = args.V, H = args.H;
 uint tilesV = (V + 63) / 64;
 uint k0 = gl_WorkGroupID.x / tilesV * 64, v0 = gl_WorkGroupID.x % tilesV * 64;
 uint head = gl_WorkGroupID.y;
-const bool reverse = (FLAGS & REVERSE) != 0;
+const bool reverse = (FLAGS & REVERSE) != 0, GATED = (FLAGS & NO_GATE) == 0;
 float headGate = headDecay(args.gamma, args.decayKind, gl_WorkGroupID.y);
 
 vec4 loadState(uint64_t at, uint r, uint c) {
@@ -77,37 +81,84 @@ Step stepAt(Span sequence, uint chunks, uint i) {
     return Step(index, min(args.C, sequence.count - index * args.C), uint64_t(sequence.first + index * args.C) * H + head);
 }
 
-// The lane's own gate of a chunk: G of token `lane`, the last one's repeated; with VECTOR G of channel `lane` at the last token. (Every load has an
+// An invocation's own gate of a chunk: G of token `lane`, the last one's repeated; with VECTOR G of channel `lane` at the last token. (Every load has an
 // address of its own in each lane: a CPU driver was seen to do a load with a common one in a loop that has ended.)
 float laneGate(Step step, uint lane) {
     uint r = min(lane, step.count - 1);
-    if (VECTOR) return k0 + lane < K ? atF(args.gate, step.token * K).v[(step.count - 1) * H * K + k0 + lane] : 0.0;
-    return headGate * float(r + 1) + (isNull(args.gate) ? 0.0 : atF(args.gate, step.token).v[r * H]);
+    if (VECTOR) return atF(args.gate, step.token * K).v[(step.count - 1) * H * K + min(k0 + lane, K - 1)];
+    return headGate * float(r + 1) + (GATED ? atF(args.gate, step.token).v[r * H] : 0.0);
 }
 
-#ifdef MM_coopmat
-// An invocation's octs of the next chunk: read while the products of the one before run. They all lie in one column of octs.
-const uint OCTS = 512 / gl_WorkGroupSize.x;
-#define FETCH(step) { \
-    TBuf rowsA = atT(args.a, step.token * K), rowsB = atT(args.b, step.token * V); \
-    F32Buf gates = atF(args.gate, step.token * K); \
-    uint c = lane % 8 * 8; \
-    [[unroll]] for (uint j = 0; j < OCTS; j++) { \
-        uint r = lane / 8 + j * (gl_WorkGroupSize.x / 8); \
-        nextA[j] = nextOct(rowsA, r, k0 + c, K, H * K, step.count); \
-        nextB[j] = nextOct(rowsB, r, v0 + c, V, H * V, step.count); \
-        if (VECTOR) { \
-            nextGates[2 * j] = nextQuadF(gates, r, k0 + c, K, H * K, step.count); \
-            nextGates[2 * j + 1] = nextQuadF(gates, r, k0 + c + 4, K, H * K, step.count); \
+// The state goes to memory, if a chunk begins with it, and fades. tileVector: with VECTOR the decay of the state's rows and its logarithm, else G of the
+// chunk's tokens.
+#define ENTER(step, gate, isThere) { \
+    uint64_t at = (uint64_t(first + step.index) * H + head) * K * V; \
+    F32Buf wide = atF(args.states, at); \
+    TBuf narrow = atT(TBuf(uint64_t(args.states)), at); \
+    if ((FLAGS & STATES_F32) != 0) { \
+        ACC_EACH(S, r, c, x, storeTail4F(wide, (k0 + r) * V + v0 + c, isThere && k0 + r < K ? int(V) - int(v0 + c) : 0, x);) \
+    } else { \
+        if (STORED) { \
+            accLay(S, stored) \
+        } else { \
+            ACC_STORE(S, narrow, r, c, (k0 + r) * V + v0 + c, (isThere && k0 + r < K ? int(V) - int(v0 + c) : 0), x, x) \
         } \
     } \
-    if (VECTOR) { \
-        lastGates[0] = nextQuadF(gates, step.count - 1, k0 + c, K, H * K, step.count); \
-        lastGates[1] = nextQuadF(gates, step.count - 1, k0 + c + 4, K, H * K, step.count); \
+    STORE_LAID(narrow, isThere) \
+    if (lane < 64) { \
+        tileVector[lane] = VECTOR ? (isThere ? exp(gate) : 1.0) : gate; \
+        if (VECTOR) tileVector[64 + lane] = gate; \
     } \
-    nextGate = lane < 64 ? laneGate(step, lane) : 0.0; }
+    barrier(); \
+    if (VECTOR) { \
+        accScaleRows(S, 0); \
+    } else { \
+        accScale(S, (isThere ? exp(tileVector[63]) : 1.0)); \
+    } }
+
+#ifdef MM_coopmat
+// An invocation's octs of the next chunk, all in one column of octs. They are read before the products of a chunk and land after them, in one turn of the loop
+// and without a branch between: NVIDIA's compiler copies what crosses a join of branches or the end of a loop as soon as it is defined, and the copy
+// waits for the load.
+const uint OCTS = 512 / gl_WorkGroupSize.x;
+#define FETCH(step) \
+    uvec4 nextA[OCTS]; uvec4 nextB[OCTS]; vec4 nextGates[2 * OCTS]; \
+    TBuf rowsA = atT(args.a, step.token * K), rowsB = atT(args.b, step.token * V); \
+    F32Buf gates = atF(args.gate, step.token * K); \
+    uint column = lane % 8 * 8; \
+    [[unroll]] for (uint j = 0; j < OCTS; j++) { \
+        uint r = lane / 8 + j * (gl_WorkGroupSize.x / 8); \
+        nextA[j] = nextOct(rowsA, r, k0 + column, K, H * K, step.count); \
+        nextB[j] = nextOct(rowsB, r, v0 + column, V, H * V, step.count); \
+        if (VECTOR) { \
+            nextGates[2 * j] = nextQuadF(gates, r, k0 + column, K, H * K, step.count); \
+            nextGates[2 * j + 1] = nextQuadF(gates, r, k0 + column + 4, K, H * K, step.count); \
+        } \
+    } \
+    float nextGate = laneGate(step, lane);
+
+vec4 lastGates(uint c) { return vec4(tileVector[64 + c], tileVector[65 + c], tileVector[66 + c], tileVector[67 + c]); }
+
+// Half h of the chunk, nothing for no tokens.
+#define LAND(h, count) \
+    [[unroll]] for (uint i = 0; i < OCTS / 2; i++) { \
+        uint j = h * (OCTS / 2) + i, r = lane / 8 + j * (gl_WorkGroupSize.x / 8), q = (r - h * ROWS) * (tileStride(64) / 2) + lane % 8; \
+        vec4 low = VECTOR ? factor(nextGates[2 * j], lastGates(column)) : factor(vec4(tileVector[r]), vec4(tileVector[63])); \
+        vec4 high = VECTOR ? factor(nextGates[2 * j + 1], lastGates(column + 4)) : low; \
+        uvec4 oct = landedOct(nextA[j], r, k0 + column, K, count); \
+        tilePool[a.at / 2 + q] = uvec4(tilePack(unpack4(oct.xy) * low), tilePack(unpack4(oct.zw) * high)); \
+        tilePool[b.at / 2 + q] = landedOct(nextB[j], r, v0 + column, V, count); \
+    }
+
+#define STORE_LAID(narrow, isThere) \
+    barrier(); \
+    if (STORED) [[unroll]] for (uint j = 0; j < OCTS; j++) { \
+        uint r = lane / 8 + j * (gl_WorkGroupSize.x / 8), c = lane % 8 * 8; \
+        uvec4 oct = tilePool[(r * stored.stride + c / 4) / 2]; \
+        storeOct(narrow, (k0 + r) * V + v0 + c, isThere && k0 + r < K ? int(V) - int(v0 + c) : 0, oct.xy, oct.zw); \
+    }
 #else
-#define FETCH(step) nextGate = lane < 64 ? laneGate(step, lane) : 0.0;
+#define STORE_LAID(narrow, isThere)
 #endif
 
 void main() {
@@ -117,63 +168,37 @@ void main() {
     uint first = firstChunk(args.packed, args.N, n, args.T, args.C);
     uint64_t corner = (uint64_t(n) * H + head) * K * V;
     Tile a = Tile(0, tileStride(64), false), b = Tile(tileQuads(ROWS, 64), tileStride(64), false);
-    Tile stored = Tile(2 * tileQuads(ROWS, 64), tileStride(64), false);
-    float nextGate;
-#ifdef MM_coopmat
-    uvec4 nextA[OCTS]; uvec4 nextB[OCTS]; vec4 nextGates[2 * OCTS]; vec4 lastGates[2];
-#endif
+    Tile stored = Tile(0, tileStride(64), false);
 
     Acc S;
     accZero(S);
     if (!isNull(args.initial)) ACC_SET(S, r, c, loadState(corner, r, c))
 
-    if (chunks > 0) {
-        Step begin = stepAt(sequence, chunks, 0);
-        FETCH(begin)
+#ifdef MM_coopmat
+    barrier();
+    for (uint i = lane; i < tileQuads(ROWS, 64); i += gl_WorkGroupSize.x) tilePool[i] = uvec4(0);
+    barrier();
+    // A chunk is read while the second half of the one before is multiplied; the last turn has no chunk of its own.
+    [[dont_unroll]] for (uint i = 0; i <= chunks && chunks > 0; i++) {
+        bool isThere = i < chunks;
+        Step step = stepAt(sequence, chunks, min(i, chunks - 1));
+        uint count = isThere ? step.count : 0;
+        FETCH(step)
+        mma(S, T(a), b, ROWS);
+        barrier();
+        ENTER(step, nextGate, isThere)
+        LAND(0, count)
+        barrier();
+        mma(S, T(a), b, ROWS);
+        barrier();
+        LAND(1, count)
+        barrier();
     }
+#else
     [[dont_unroll]] for (uint i = 0; i < chunks; i++) {
         Step step = stepAt(sequence, chunks, i);
-        // tileVector: with VECTOR the decay of the state's rows, else G of the chunk's tokens.
-        if (lane < 64) tileVector[lane] = VECTOR ? exp(nextGate) : nextGate;
-        uint64_t at = (uint64_t(first + step.index) * H + head) * K * V;
-        F32Buf wide = atF(args.states, at);
-        TBuf narrow = atT(TBuf(uint64_t(args.states)), at);
-        if ((FLAGS & STATES_F32) != 0) {
-            ACC_EACH(S, r, c, x, storeTail4F(wide, (k0 + r) * V + v0 + c, k0 + r < K ? int(V) - int(v0 + c) : 0, x);)
-        } else {
-            if (STORED > 0) {
-                accLay(S, stored)
-            } else {
-                ACC_STORE(S, narrow, r, c, (k0 + r) * V + v0 + c, (k0 + r < K ? int(V) - int(v0 + c) : 0), x, x)
-            }
-        }
-        barrier();
-        if (VECTOR) {
-            accScaleRows(S, 0);
-        } else {
-            accScale(S, exp(tileVector[63]));
-        }
-#ifdef MM_coopmat
-        if (STORED > 0) [[unroll]] for (uint j = 0; j < OCTS; j++) {
-            uint r = lane / 8 + j * (gl_WorkGroupSize.x / 8), c = lane % 8 * 8;
-            uvec4 oct = tilePool[(stored.at + r * stored.stride + c / 4) / 2];
-            storeOct(narrow, (k0 + r) * V + v0 + c, k0 + r < K ? int(V) - int(v0 + c) : 0, oct.xy, oct.zw);
-        }
-        [[unroll]] for (uint j = 0; j < OCTS; j++) {
-            uint r = lane / 8 + j * (gl_WorkGroupSize.x / 8), q = r * (tileStride(64) / 2) + lane % 8;
-            vec4 low = VECTOR ? factor(nextGates[2 * j], lastGates[0]) : factor(vec4(tileVector[r]), vec4(tileVector[63]));
-            vec4 high = VECTOR ? factor(nextGates[2 * j + 1], lastGates[1]) : low;
-            uvec4 oct = landedOct(nextA[j], r, k0 + lane % 8 * 8, K, step.count);
-            tilePool[a.at / 2 + q] = uvec4(tilePack(unpack4(oct.xy) * low), tilePack(unpack4(oct.zw) * high));
-            tilePool[b.at / 2 + q] = landedOct(nextB[j], r, v0 + lane % 8 * 8, V, step.count);
-        }
-        barrier();
-        if (i + 1 < chunks) {
-            Step next = stepAt(sequence, chunks, i + 1);
-            FETCH(next)
-        }
-        mma(S, T(a), b, 64);
-#else
+        float gate = lane < 64 ? laneGate(step, lane) : 0.0;
+        ENTER(step, gate, true)
         TBuf rowsA = atT(args.a, step.token * K), rowsB = atT(args.b, step.token * V);
         F32Buf gates = atF(args.gate, step.token * K);
         [[dont_unroll]] for (uint s0 = 0; s0 < step.count; s0 += SLICE) {
@@ -190,11 +215,7 @@ void main() {
             mma(S, T(a), b, SLICE);
             barrier();
         }
-        if (i + 1 < chunks) {
-            Step next = stepAt(sequence, chunks, i + 1);
-            FETCH(next)
-        }
-#endif
     }
+#endif
     if (!isNull(args.final)) ACC_EACH(S, r, c, x, storeFinal(corner, r, c, x);)
 }

@@ -14,12 +14,23 @@ vec4 widen(uvec2 bits) { return unpack4(bits); }
 // The same of an array that holds something, to be used where nothing is read of rows and columns beyond it: no load waits for the one before.
 vec4 nextQuadF(F32Buf p, uint r, uint c, uint width, uint stride, uint rows) {
     uint row = min(r, rows - 1);
-    return TILE_WHOLE ? load4F(p, c < width ? row * stride + c : 0) : rowQuadF(p, row, c, width, stride, rows);
+    return TILE_WHOLE ? load4F(p, TILE_SOLID || c < width ? row * stride + c : 0) : rowQuadF(p, row, c, width, stride, rows);
 }
 
 #ifndef T_f32
 uvec2 nextQuad(TBuf p, uint r, uint c, uint width, uint stride, uint rows) {
     uint row = min(r, rows - 1);
-    return TILE_WHOLE ? U16x4Buf(uint64_t(p) + uint64_t(c < width ? row * stride + c : 0) * 2ul).v : rowQuad(p, row, c, width, stride, rows);
+    return TILE_WHOLE ? U16x4Buf(uint64_t(p) + uint64_t(TILE_SOLID || c < width ? row * stride + c : 0) * 2ul).v : rowQuad(p, row, c, width, stride, rows);
 }
+#endif
+
+// Reductions of few slices are unrolled by GPUs, and some kernels then read two slices ahead of the products, in straight code: what crosses the end of a
+// loop is waited for there (chunk_state.comp).
+#define areFew(slices) ((slices) <= 4)
+#define setsOf(slices) (TILE_CPU ? 1u : areFew(slices) ? 2u : 1u)
+uint sliceTrip(uint slices) { return TILE_CPU || slices > 4 ? slices + (gl_NumWorkGroups.x >> 31) : slices; }
+#ifdef MM_coopmat
+#define STRAIGHT [[unroll]]
+#else
+#define STRAIGHT [[dont_unroll]]
 #endif

@@ -9,15 +9,15 @@ namespace Fla.Vulkan;
 /// <param name="Columns">Columns of a tile; 0 where it is no choice.</param>
 public sealed record TiledKernel(string Name, string[] Shaders, int[] Workgroups, int[] Slices, int[] Rows, int[] Columns)
 {
-    private static readonly int[] None = [0], Workgroups64 = [64, 128, 256, 512];
+    private static readonly int[] None = [0], Workgroups64 = [64, 128, 256, 512], UpTo256 = [64, 128, 256];
 
     /// <summary>All of them. Which are fast is for <see cref="TileTable"/> to say; which fit a device's shared memory shows when the pipeline is made.</summary>
     public static IReadOnlyList<TiledKernel> All { get; } =
     [
-        Chunk("linear/chunk_state"),
-        Chunk("linear/chunk_out", 64, 128),
-        Chunk("linear/chunk_intra"),
-        Chunk("linear/chunk_intra_backward"),
+        Chunk("linear/chunk_state") with { Workgroups = UpTo256 },
+        Chunk("linear/chunk_out", 64, 128) with { Workgroups = UpTo256 },
+        Chunk("linear/chunk_intra") with { Workgroups = UpTo256 },
+        Chunk("linear/chunk_intra_backward") with { Workgroups = UpTo256 },
         Chunk("linear/fused_chunk"),
         Chunk("delta/delta_state", 32, 64),
         Chunk("delta/wy"),

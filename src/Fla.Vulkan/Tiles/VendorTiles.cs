@@ -11,9 +11,9 @@ internal static class VendorTiles
     /// <summary>From measurements on an H200 (fla tune, bench/NOTES.md).</summary>
     public static TileTable Nvidia { get; } = new("NVIDIA", 48 << 10, fill: 528)
     {
-        { "linear/chunk_state", new(128, Slice: 32), new(256, Slice: 32) },
-        { "linear/chunk_out", new(256, Slice: 64, Columns: 128), new(256, Slice: 32, Columns: 64) },
-        { "linear/chunk_intra", new(64, Slice: 32), new(256, Slice: 32) },
+        { "linear/chunk_state", new(256, Slice: 64), new(256, Slice: 32) },
+        { "linear/chunk_out", new(256, Slice: 32, Columns: 128), new(256, Slice: 32, Columns: 64) },
+        { "linear/chunk_intra", new(256, Slice: 64), new(256, Slice: 32) },
         { "linear/chunk_intra_backward", new(256, Slice: 64), new(256, Slice: 32) },
         { "linear/fused_chunk", new(256, Slice: 64), new(256, Slice: 32) },
         { "delta/delta_state", new(256, Slice: 64, Columns: 64), new(256, Slice: 32, Columns: 64) },

@@ -53,6 +53,8 @@ public sealed class TileTableTests
                 {
                     uint[] spec = [.. Product(choice, 64, kernel == "delta/delta_state" ? (uint)choice.Columns : 64), 1, (uint)choice.Slice, .. form];
                     if (kernel == "linear/chunk_out") spec = [.. spec, (uint)choice.Columns / 64];
+                    if (kernel.StartsWith("linear/chunk_intra", StringComparison.Ordinal) || kernel == "linear/chunk_out") spec = [.. spec, 128 / (uint)choice.Slice];
+                    spec = [.. spec, 1];
                     Check($"{kernel}[{variant}]", spec);
                 }
             }

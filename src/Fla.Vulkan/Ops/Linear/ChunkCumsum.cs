@@ -51,12 +51,13 @@ internal static class ChunkCumsum
         int sequences, int length, int chunk, int columns, int segments, int rows, uint flags)
     {
         var isPlain = terms is { XWeight: null, Z: null, Parts: 1 };
+        var isDifference = terms is { XWeight: null, Z: not null, ZWeight: null, Parts: 1 };
         var areQuads = isPlain && columns % 4 == 0 && columns >= 4 * Workgroup && ChunkTiles.AreWhole(8, 8, terms.X, y, start, total);
         var width = areQuads ? 4 : 1;
         var tiles = (columns + Workgroup * width - 1) / (Workgroup * width);
         Kernel.Launch(terms.X.Device,
             new(terms.X, terms.XWeight, terms.Z, terms.ZWeight, start, y, total, packed,
                 (uint)sequences, (uint)length, (uint)chunk, (uint)columns, (uint)segments, (uint)terms.Parts, (uint)rows, flags),
-            Grid.Linear((long)tiles * segments), terms.X.DType.Variant(), Workgroup, areQuads ? 4u : isPlain ? 1u : 0);
+            Grid.Linear((long)tiles * segments), terms.X.DType.Variant(), Workgroup, areQuads ? 4u : isPlain ? 1u : isDifference ? 2u : 0);
     }
 }

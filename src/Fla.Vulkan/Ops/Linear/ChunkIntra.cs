@@ -19,10 +19,12 @@ internal static class ChunkIntra
     {
         var device = a.Device;
         var scores = Tensor.Empty(device, DType.Float32, shape.B, shape.T, shape.H, chunk);
+        var isWhole = ChunkTiles.AreWhole(channels, channels, a, b, gate);
         Kernel.Launch(device,
             new(a, b, gate, scores, shape.Table(chunk), (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)channels, scale),
             new((uint)shape.Chunks(chunk), (uint)shape.H), ChunkTiles.Variant(device, a.DType),
-            ChunkTiles.Spec(device, Kernel.Shader, a.DType, ChunkTiles.AreWhole(channels, channels, a, b, gate), gate is null ? 0u : 1, isExclusive ? 1u : 0));
+            ChunkTiles.Spec(device, Kernel.Shader, a.DType, isWhole, gate is null ? 0u : 1, isExclusive ? 1u : 0,
+                ChunkTiles.Slices(device, Kernel.Shader, a.DType, channels), ChunkTiles.AreFull(isWhole, channels, channels)));
         return scores;
     }
 
@@ -60,6 +62,7 @@ internal static class ChunkIntra
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)(shape.K | shape.V << 16), scale),
             new((uint)shape.Chunks(chunk) * ChunkTiles.Count(shape.K), (uint)shape.H), ChunkTiles.Variant(device, q.DType),
             ChunkTiles.Spec(device, BackwardKernel.Shader, q.DType, isWhole,
-                isExclusive ? 1u : 0, adds ? 1u : 0, states is null ? 0u : 1));
+                isExclusive ? 1u : 0, adds ? 1u : 0, states is null ? 0u : 1, ChunkTiles.Slices(device, BackwardKernel.Shader, q.DType, shape.V),
+                ChunkTiles.AreFull(isWhole, shape.K, states is null ? shape.K : shape.V)));
     }
 }

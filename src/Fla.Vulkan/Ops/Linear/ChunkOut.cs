@@ -26,6 +26,7 @@ internal static class ChunkOut
         StateTransposed = 2,
         StatesFloat32 = 4,
         NoState = 8,
+        TwoProducts = 16,
     }
 
     /// <summary>Decay of heads: out_i = inter f_i (a_i S) + Σ_j intra (a_i·b_j) e^{-|G_i − G_j|} c_j.</summary>
@@ -40,7 +41,7 @@ internal static class ChunkOut
     /// <param name="inter">Factor of what the state gives.</param>
     /// <param name="intra">Factor of what the chunk's tokens give.</param>
     /// <param name="e">Where dots are wanted: the tensor that the output's rows are multiplied with.</param>
-    /// <param name="dots">fp32 [tiles,B,T,H]: e·out over each tile of 64 channels.</param>
+    /// <param name="dots">fp32 [<see cref="Groups"/>,B,T,H]: parts of e·out.</param>
     /// <returns>The output in a's type.</returns>
     public static Tensor HeadGated(LinearShape shape, int chunk, Tensor a, Tensor b, Tensor c, in ChunkGate gate, Tensor? states, Read read, float inter, float intra,
         Tensor? e = null, Tensor? dots = null)
@@ -66,19 +67,32 @@ internal static class ChunkOut
     public static void AddGatedColumns(LinearShape shape, int chunk, Tensor a, Tensor gate, Tensor states, Tensor o, Read read, float inter) =>
         Launch(shape, chunk, Mode.GatedColumns, a, null, null, gate, null, 0, states, null, null, null, o, read, inter, 1);
 
+    /// <summary>Workgroups that share the channels of a chunk's output.</summary>
+    public static int Groups(ComputeDevice device, DType type, int channels)
+    {
+        var tiles = Tiles(device, type, channels);
+        return (int)((ChunkTiles.Count(channels) + tiles - 1) / tiles);
+    }
+
+    private static uint Tiles(ComputeDevice device, DType type, int channels) =>
+        Math.Min(ChunkTiles.Count(channels), (uint)ChunkTiles.Choice(device, Kernel.Shader, type).Columns / ChunkTiles.Size);
+
     private static void Launch(LinearShape shape, int chunk, Mode mode, Tensor a, Tensor? b, Tensor? c, Tensor? gate, Tensor? gamma, float decayKind, Tensor? states,
         Tensor? scores, Tensor? e, Tensor? dots, Tensor o, Read read, float inter, float intra)
     {
         if (states is null) read |= Read.NoState;
         else if (states.DType == DType.Float32) read |= Read.StatesFloat32;
+        if (mode == Mode.GatedRows && b is not null) read |= Read.TwoProducts;
         var device = a.Device;
-        var tiles = Math.Min(ChunkTiles.Count(shape.V), (uint)ChunkTiles.Choice(device, Kernel.Shader, a.DType).Columns / ChunkTiles.Size);
-        var groups = shape.Chunks(chunk) * (((long)ChunkTiles.Count(shape.V) + tiles - 1) / tiles);
+        var tiles = Tiles(device, a.DType, shape.V);
+        var groups = shape.Chunks(chunk) * (long)Groups(device, a.DType, shape.V);
         Require.That(groups <= device.Limits.WorkgroupsX, $"{shape.T} tokens are too many for one call on {device.Name}");
+        var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, a, b, c, gate, e, o);
         Kernel.Launch(device,
             new(a, b, c, gate, gamma, states, scores, e, dots, o, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, inter, intra, decayKind),
             new((uint)groups, (uint)shape.H), ChunkTiles.Variant(device, a.DType),
-            ChunkTiles.Spec(device, Kernel.Shader, a.DType, ChunkTiles.AreWhole(shape.K, shape.V, a, b, c, gate, e, o), (uint)mode, (uint)read, tiles));
+            ChunkTiles.Spec(device, Kernel.Shader, a.DType, isWhole, (uint)mode, (uint)read, tiles, ChunkTiles.Slices(device, Kernel.Shader, a.DType, shape.K),
+                ChunkTiles.AreFull(isWhole, shape.K, shape.V)));
     }
 }

@@ -29,6 +29,7 @@ internal static class ChunkState
         InitialVFirst = 2,
         StatesFloat32 = 4,
         FinalVFirst = 8,
+        NoGate = 16,
     }
 
     /// <param name="shape">Sizes: a has K channels, b has V.</param>
@@ -44,12 +45,14 @@ internal static class ChunkState
     public static void Run(LinearShape shape, int chunk, Tensor a, Tensor b, in ChunkGate gate, Tensor states, Walk walk, Tensor? initial, Tensor? final, float scale)
     {
         if (states.DType == DType.Float32) walk |= Walk.StatesFloat32;
+        if (gate.Cumulative is null) walk |= Walk.NoGate;
         var device = a.Device;
+        var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, a, b, gate.Cumulative, initial, final);
         Kernel.Launch(device,
             new(a, b, gate.Cumulative, gate.Decay.Gamma, initial, final, states, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, scale, gate.Decay.Kind),
             new(ChunkTiles.Count(shape.V) * ChunkTiles.Count(shape.K), (uint)shape.H, (uint)shape.N), ChunkTiles.Variant(device, a.DType),
-            ChunkTiles.Spec(device, Kernel.Shader, a.DType, ChunkTiles.AreWhole(shape.K, shape.V, a, b, gate.Cumulative, initial, final), gate.IsVector ? 1u : 0, (uint)walk));
+            ChunkTiles.Spec(device, Kernel.Shader, a.DType, isWhole, gate.IsVector ? 1u : 0, (uint)walk, ChunkTiles.AreFull(isWhole, shape.K, shape.V)));
     }
 
     /// <summary>Storage for the state at each chunk.</summary>

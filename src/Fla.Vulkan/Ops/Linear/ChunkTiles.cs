@@ -27,6 +27,13 @@ internal static class ChunkTiles
         return TileProduct.Spec(device, type, Size, Size, (uint)choice.Workgroup, [isWhole ? 1u : 0, (uint)choice.Slice, .. own]);
     }
 
+    /// <summary>Slices of a reduction over a head's channels.</summary>
+    public static uint Slices(ComputeDevice device, string kernel, DType type, int channels)
+    {
+        var slice = Choice(device, kernel, type).Slice;
+        return (uint)((channels + slice - 1) / slice);
+    }
+
     /// <summary>Whether rows of a width hold whole runs of eight elements, and tensors begin at multiples of 16 bytes.</summary>
     public static bool AreWhole(int width, int width2, params ReadOnlySpan<Tensor?> tensors)
     {
@@ -37,6 +44,9 @@ internal static class ChunkTiles
         }
         return true;
     }
+
+    /// <summary>Whether rows of a width hold whole tiles.</summary>
+    public static uint AreFull(bool isWhole, int width, int width2) => isWhole && width % Size == 0 && width2 % Size == 0 ? 1u : 0;
 
     /// <summary>Checks a chunk length.</summary>
     /// <exception cref="ShapeException">Not 16, 32 or 64.</exception>

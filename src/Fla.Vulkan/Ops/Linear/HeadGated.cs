@@ -54,9 +54,9 @@ internal static class HeadGated
         var back = ChunkState.Walk.Reverse | (vFirst ? ChunkState.Walk.InitialVFirst | ChunkState.Walk.FinalVFirst : 0);
         ChunkState.Run(shape, chunk, q, dO, gate, dh, back, dht, dh0, scale);
 
-        var tiles = (int)ChunkTiles.Count(shape.K);
-        using var dotsQ = needsG ? Tensor.Empty(device, DType.Float32, tiles, shape.Tokens, shape.H) : null;
-        using var dotsK = needsG ? Tensor.Empty(device, DType.Float32, tiles, shape.Tokens, shape.H) : null;
+        var parts = ChunkOut.Groups(device, q.DType, shape.K);
+        using var dotsQ = needsG ? Tensor.Empty(device, DType.Float32, parts, shape.Tokens, shape.H) : null;
+        using var dotsK = needsG ? Tensor.Empty(device, DType.Float32, parts, shape.Tokens, shape.H) : null;
         var turned = shape.Transposed;
         var dq = ChunkOut.HeadGated(turned, chunk, dO, v, k, gate, h, ChunkOut.Read.StateTransposed, scale, scale, dotsQ is null ? null : q, dotsQ);
         var dk = ChunkOut.HeadGated(turned, chunk, v, dO, q, gate, dh, ChunkOut.Read.StateTransposed | ChunkOut.Read.Reverse, 1, scale, dotsK is null ? null : k, dotsK);
@@ -68,7 +68,7 @@ internal static class HeadGated
             using var rows = ChunkState.Dot(shape, chunk, h, dh, ht!, shape.K, shape.V);
             using var last = RowDot.Of(rows, null, shape.Chunks(chunk) * shape.H, shape.K);
             dg = Tensor.EmptyLike(cumulative!);
-            ChunkCumsum.Chunks(shape, chunk, new(dotsQ!, null, dotsK, null, tiles), shape.H, dg, ChunkCumsum.Order.Reverse, last);
+            ChunkCumsum.Chunks(shape, chunk, new(dotsQ!, null, dotsK, null, parts), shape.H, dg, ChunkCumsum.Order.Reverse, last);
         }
         return [dq, dk, dv, dg, dh0];
     }
