@@ -38,7 +38,7 @@ const bool HAS_SECOND = (FLAGS & 8) != 0;                  // z and w are given
 #ifdef MM_coopmat
 // Tiles of 64 channels in one slice. A tile of x, y or z; and of S, the base, out or w: little enough shared memory for several workgroups at once.
 #define ROWS 64
-#define TILE_QUADS (tileQuads(64, 64) + tileQuads(64, COLUMNS))
+#define TILE_QUADS (tileQuads(64, 64) + tileQuads(64, COLUMNS) > 32 * (COLUMNS + 4) ? tileQuads(64, 64) + tileQuads(64, COLUMNS) : 32 * (COLUMNS + 4))
 #define TILE_BARE
 #else
 // Either ROWS columns of x and ROWS rows of S; or out (w) and ROWS rows of y (z).
@@ -93,20 +93,28 @@ const uint DECAYS = (64 * STATES + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
         } \
     } }
 
-// Cooperative matrices: and its octs of the tiles that land next: x and base, y and w, z.
+// Cooperative matrices: and its octs of the tiles that land next.
 #ifdef MM_coopmat
 const uint RUNS = TILE_RUNS(64, 64);
-#define FETCH_KEYS(t, p, step) { \
+// x and y have registers of their own, and are read a whole chunk ahead. With a second writer x, y and z, and the base and w, take turns in one set, each read
+// while the products before it run: with more registers no two workgroups would fit a multiprocessor.
+const uint AT_Y = HAS_SECOND ? 0 : STATES * RUNS;
+#define FETCH_KEYS(at, t, p, step) { \
     TBuf rows = atT(p, step.token * K); \
-    TILE_FETCH(nextKeys, (t) * RUNS, 64, 64, rows, 0, (t) * 64, K, H * K, step.count) }
+    TILE_FETCH(nextKeys, (at) + (t) * RUNS, 64, 64, rows, 0, (t) * 64, K, H * K, step.count) }
 #define FETCH_VALUES(p, step) { \
     TBuf rows = atT(p, step.token * V); \
     TILE_FETCH(nextValues, 0, 64, COLUMNS, rows, 0, v0, V, H * V, step.count) }
+#define AHEAD_X(t) if (HAS_SECOND) FETCH_KEYS(AT_Y, t, args.y, step) else FETCH_KEYS(0, t, args.x, next)
+#define AHEAD_BASE if (HAS_SECOND) FETCH_VALUES(args.w, step) else FETCH_VALUES(args.base, next)
+#define AHEAD_Y(t) if (HAS_SECOND) FETCH_KEYS(AT_Y, t, args.z, step) else FETCH_KEYS(AT_Y, t, args.y, next)
+#define AHEAD_W FETCH_VALUES(args.base, next)
+#define AHEAD_Z(t) FETCH_KEYS(0, t, args.x, next)
 #define STAGE_X(t, p) TILE_LAND(xTile, 64, 64, nextKeys, (t) * RUNS, 0, (t) * 64, K, step.count)
 #define STAGE_Y(t, s0) \
-    if (SCALES_Y) TILE_LAND_SCALED(yTile, 64, 64, nextKeys, (t) * RUNS, 0, (t) * 64, K, step.count, r, tileVector[64 + r]) \
-    else TILE_LAND(yTile, 64, 64, nextKeys, (t) * RUNS, 0, (t) * 64, K, step.count)
-#define STAGE_Z(t, s0) TILE_LAND_SCALED(yTile, 64, 64, nextKeys, (t) * RUNS, 0, (t) * 64, K, step.count, r, tileVector[128 + r])
+    if (SCALES_Y) TILE_LAND_SCALED(yTile, 64, 64, nextKeys, AT_Y + (t) * RUNS, 0, (t) * 64, K, step.count, r, tileVector[64 + r]) \
+    else TILE_LAND(yTile, 64, 64, nextKeys, AT_Y + (t) * RUNS, 0, (t) * 64, K, step.count)
+#define STAGE_Z(t, s0) TILE_LAND_SCALED(yTile, 64, 64, nextKeys, AT_Y + (t) * RUNS, 0, (t) * 64, K, step.count, r, tileVector[128 + r])
 #define STAGE_VALUES TILE_LAND(values, 64, COLUMNS, nextValues, 0, 0, v0, V, step.count)
 #define STAGE_W STAGE_VALUES
 #define LAY(S, p) accLay(S, part)
@@ -114,8 +122,7 @@ const uint RUNS = TILE_RUNS(64, 64);
 #define LAY_OUT { \
     STAGE_VALUES \
     barrier(); \
-    if (HAS_SECOND) FETCH_VALUES(args.w, step) \
-    else FETCH_VALUES(args.base, next) \
+    AHEAD_BASE \
     if (SCALES_X) accScaleRows(acc, 0) \
     accScale(acc, reverse ? 1.0 : args.sign) \
     accAddTile(acc, values) \
@@ -131,8 +138,12 @@ const uint RUNS = TILE_RUNS(64, 64);
     barrier(); }
 Tile xTile = Tile(0, tileStride(64), false), yTile = xTile, part = Tile(tileQuads(64, 64), tileStride(COLUMNS), false), values = part;
 #else
-#define FETCH_KEYS(t, p, step) {}
+#define FETCH_KEYS(at, t, p, step) {}
 #define FETCH_VALUES(p, step) {}
+#define AHEAD_X(t) {}
+#define AHEAD_Y(t) {}
+#define AHEAD_W {}
+#define AHEAD_Z(t) {}
 #define STAGE_X(t, p) TILE_ROWS(xTile, 64, ROWS, atT(args.x, step.token * K), 0, (t) * 64 + (p), K, H * K, step.count)
 #define STAGE_Y(t, s0) TILE_SCALED_ROWS(yTile, ROWS, 64, atT(args.y, step.token * K), s0, (t) * 64, K, H * K, step.count, r, (SCALES_Y ? tileVector[64 + (s0) + r] : 1.0))
 #define STAGE_Z(t, s0) TILE_SCALED_ROWS(yTile, ROWS, 64, atT(args.z, step.token * K), s0, (t) * 64, K, H * K, step.count, r, tileVector[128 + (s0) + r])
@@ -160,9 +171,6 @@ Tile part = Tile(tileQuads(64, ROWS), tileStride(COLUMNS), false), values = Tile
         if (saves && t == 0 && s0 == 0) TILE_SAVE(values, 64, COLUMNS, o, r, c, r * H * V + v0 + c, (r < step.count ? int(V) - int(v0 + c) : 0)) \
         mma(S[t], T(yTile), Tile(values.at + s0 * values.stride, values.stride, false), ROWS); \
         barrier();))
-#define AHEAD_X(t) FETCH_KEYS(t, args.x, next)
-#define AHEAD_Z(t) if (HAS_SECOND) FETCH_KEYS(t, args.z, step) else FETCH_KEYS(t, args.x, next)
-
 void main() {
     uint n = gl_WorkGroupID.z, lane = gl_LocalInvocationIndex;
     Span sequence = sequenceSpan(args.packed, n, args.T);
@@ -171,7 +179,7 @@ void main() {
     uint64_t corner = (uint64_t(n) * H + head) * K * V;
     float nextGate, nextLast, nextDecay[DECAYS];
 #ifdef MM_coopmat
-    TILE_AHEAD(nextKeys, STATES, 64, 64)
+    TILE_AHEAD(nextKeys, (HAS_SECOND ? 1 : 2) * STATES, 64, 64)
     TILE_AHEAD(nextValues, 1, 64, COLUMNS)
 #endif
 
@@ -187,8 +195,9 @@ void main() {
     if (chunks > 0) {
         Step begin = stepAt(sequence, chunks, 0);
         FETCH_GATES(begin)
-        EACH_TILE(t, FETCH_KEYS(t, args.x, begin))
+        EACH_TILE(t, FETCH_KEYS(0, t, args.x, begin))
         FETCH_VALUES(args.base, begin)
+        if (!HAS_SECOND) EACH_TILE(t, FETCH_KEYS(AT_Y, t, args.y, begin))
     }
     [[dont_unroll]] for (uint i = 0; i < chunks; i++) {
         Step step = stepAt(sequence, chunks, i), next = stepAt(sequence, chunks, min(i + 1, chunks - 1));
@@ -216,7 +225,7 @@ void main() {
             STAGE_X(t, p)
             LAY(S[t], p)
             barrier();
-            FETCH_KEYS(t, args.y, step)
+            AHEAD_X(t)
             uint k0 = t * 64 + p;
             TILE_SAVE(part, ROWS, COLUMNS, states, r, c, (k0 + r) * V + v0 + c, (k0 + r < K ? int(V) - int(v0 + c) : 0))
             mma(acc, xTile, part, ROWS);
@@ -229,11 +238,11 @@ void main() {
                 accScale(S[t], decay);
             })
         TBuf o = atT(args.o, step.token * V);
-        WRITE(STAGE_Y, AHEAD_Z, true)
+        WRITE(STAGE_Y, AHEAD_Y, true)
         if (HAS_SECOND) {
             STAGE_W
-            FETCH_VALUES(args.base, next)
-            WRITE(STAGE_Z, AHEAD_X, false)
+            AHEAD_W
+            WRITE(STAGE_Z, AHEAD_Z, false)
         }
     }
     if (isNull(args.final)) return;
