@@ -10,7 +10,9 @@ namespace Fla.Layers;
 public sealed class LayerCache : IDisposable
 {
     private readonly Dictionary<string, Tensor> _slots = [];
-    private readonly HashSet<string> _growing = [];
+
+    /// <summary>Slots that grow with the tokens seen, and the capacity at which they stop.</summary>
+    private readonly Dictionary<string, int> _growing = [];
 
     /// <summary>Slot of the matrix-valued memory.</summary>
     public const string RecurrentState = "recurrent_state";
@@ -35,24 +37,27 @@ public sealed class LayerCache : IDisposable
     }
 
     /// <summary>Puts a tensor [N, capacity, ...] into an empty slot that has to hold all tokens seen, and so grows (<see cref="Reserve"/>).</summary>
-    public void SetGrowing(string slot, Tensor value)
+    /// <param name="slot">The slot.</param>
+    /// <param name="value">What holds the tokens seen so far.</param>
+    /// <param name="limit">The capacity that holds any number of tokens.</param>
+    public void SetGrowing(string slot, Tensor value, int limit)
     {
         Set(slot, value);
-        _growing.Add(slot);
+        _growing.Add(slot, limit);
     }
 
     /// <summary>Whether what grows can take so many more tokens where it is.</summary>
-    public bool HasRoom(int tokens) => _growing.All(slot => SeenTokens + (long)tokens <= _slots[slot].Size(1));
+    public bool HasRoom(int tokens) => _growing.All(entry => _slots[entry.Key].Size(1) >= Math.Min(entry.Value, SeenTokens + (long)tokens));
 
     /// <summary>Makes room for more tokens. What grows may move: a graph captured before reads it where it was.</summary>
     public void Reserve(int tokens)
     {
         if (HasRoom(tokens)) return;
         using var noGrad = Autograd.NoGrad();
-        foreach (var slot in _growing)
+        foreach (var (slot, limit) in _growing)
         {
             var held = _slots[slot];
-            var capacity = (int)Math.Max(2L * held.Size(1), SeenTokens + (long)tokens);
+            var capacity = (int)Math.Min(limit, Math.Max(2L * held.Size(1), SeenTokens + (long)tokens));
             using var more = Tensor.Zeros(held.Device, held.DType, [held.Size(0), capacity - held.Size(1), .. held.Shape[2..]]);
             _slots[slot] = Layouts.Concat(1, held, more).Own();
             held.Dispose();

@@ -3,7 +3,7 @@ using Fla.Vulkan.Ops;
 
 namespace Fla.Layers;
 
-/// <summary>A layer that moves information between positions, with a memory of fixed size in place of attention's keys and values.</summary>
+/// <summary>A layer that moves information between positions, with a memory of fixed size in place of attention's keys and values (or, in layers of hybrid models, with those).</summary>
 public abstract class TokenMixer : Module
 {
     /// <summary>A mixer.</summary>

@@ -62,11 +62,13 @@ public sealed class GeneratorTests(TestDevice device) : DeviceTests(device)
         }
     }
 
-    /// <summary>Softmax attention without a window keeps the keys of all tokens: where they outgrow their place, the step is captured again.</summary>
-    [Test]
-    public void KeysOfAllTokensOutgrowTheirPlace()
+    /// <summary>Softmax attention keeps the keys of all tokens, or of a window's: where they outgrow their place, the step is captured again.</summary>
+    [TestCase(null)]
+    [TestCase(5)]
+    [TestCase(int.MaxValue)]
+    public void KeysOutgrowTheirPlace(int? window)
     {
-        using var model = Create(Small(new GlaConfig { Attn = [new() { Layers = [1], NumHeads = 2 }] }));
+        using var model = Create(Small(new GlaConfig { Attn = [new() { Layers = [1], NumHeads = 2, WindowSize = window }] }));
         var text = new Generator(model).Generate([Prompts[1]], new() { MaxNewTokens = 75, StopTokens = [] })[0];
         Assert.That(text, Is.EqualTo(WithoutCache(model, Prompts[1], 75)));
     }

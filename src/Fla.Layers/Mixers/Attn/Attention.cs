@@ -1,3 +1,4 @@
+using System.Numerics;
 using Fla.Vulkan;
 using Fla.Vulkan.Ops;
 
@@ -103,14 +104,15 @@ public sealed class Attention : TokenMixer
         if (input.Cache is { } cache)
         {
             int sequences = input.Sequences, heads = k.Size(2);
-            var capacity = _options.WindowSize is { } window ? window + Block - 1 : Math.Max(Block, (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)q.Size(1)));
+            // A window's keys, and room for a block of new ones that see the oldest of them, are a ring.
+            var limit = _options.WindowSize is { } window ? (int)Math.Min(int.MaxValue, (long)window + Block - 1) : int.MaxValue;
+            var capacity = Math.Min(limit, Math.Max(Block, (int)BitOperations.RoundUpToPowerOf2((uint)q.Size(1))));
             using var lengths = Tensor.Zeros(Device, DType.Int32, sequences);
             foreach (var (slot, x) in new[] { (Keys, k), (Values, v) })
             {
                 using var ring = Tensor.Zeros(Device, DType, sequences, capacity, heads, _options.HeadDim);
                 AttnOps.RingAppendStep(x, ring, lengths, input.CuSeqlens);
-                if (_options.WindowSize is null) cache.SetGrowing(slot, ring);
-                else cache.Set(slot, ring);
+                cache.SetGrowing(slot, ring, limit);
             }
             AttnOps.LengthsStep(lengths, q.Size(1), input.CuSeqlens);
             cache.Set(Lengths, lengths);

@@ -32,14 +32,15 @@ public static class AttnOps
     /// <param name="q">Queries [B,T,HQ,K].</param>
     /// <param name="k">Keys [B,T,H,K].</param>
     /// <param name="v">Values [B,T,H,V].</param>
-    /// <param name="keys">Keys of each sequence [N,capacity,H,K], of q's type. The capacity has room for all tokens, or with a window for windowSize + T − 1.</param>
+    /// <param name="keys">Keys of each sequence [N,capacity,H,K], of q's type. The capacity has to have room for all tokens, or with a window for windowSize + T − 1: new ones take the
+    /// place of the oldest.</param>
     /// <param name="values">Values of each sequence [N,capacity,H,V], of q's type.</param>
     /// <param name="lengths">Tokens of each sequence before this call, i32 [N]; not changed.</param>
     /// <param name="scale">Factor of the logits; K^(-1/2) when null.</param>
     /// <param name="windowSize">Keys that a query sees, its own included; all before it when null.</param>
     /// <param name="cuSeqlens">Boundaries of packed sequences; B must then be 1.</param>
     /// <returns>o [B,T,HQ,V] in q's type.</returns>
-    /// <exception cref="ShapeException">Shapes that do not fit together, heads of more than 256 channels, or a capacity that has no room.</exception>
+    /// <exception cref="ShapeException">Shapes that do not fit together, heads of more than 256 channels, or a capacity that has no room for the call's tokens.</exception>
     /// <exception cref="DTypeException">Tensors of different types, or lengths that are not i32.</exception>
     /// <exception cref="ArgumentOutOfRangeException">windowSize is not positive.</exception>
     public static Tensor AttnDecodingStep(Tensor q, Tensor k, Tensor v, Tensor keys, Tensor values, Tensor lengths, float? scale = null, int? windowSize = null,
@@ -58,8 +59,7 @@ public static class AttnOps
         Require.Shape(keys, "keys", shape.N, capacity, shape.H, shape.K);
         Require.Shape(values, "values", shape.N, capacity, shape.H, shape.V);
         Require.Shape(lengths, "lengths", shape.N);
-        var room = shape.Window == 0 ? shape.T : shape.Window + shape.T - 1;
-        Require.That(capacity >= room, $"keys of a capacity of {capacity} have no room for {room}");
+        Require.That(capacity >= (cuSeqlens?.Longest ?? shape.T), $"keys of a capacity of {capacity} have no room for {cuSeqlens?.Longest ?? shape.T} new tokens");
         return SoftmaxAttention.Run(shape, q, k, v, scale ?? 1 / MathF.Sqrt(shape.K), new(keys, values, lengths));
     }
 
