@@ -19,7 +19,7 @@ layout(push_constant, scalar) uniform Args {
     uint strideA, strideB;  // distance of batches
     uint batch;
     uint splits;
-    uint kPerSplit;         // a multiple of two slices
+    uint kPerSplit;         // a multiple of SLICE
     float alpha;
     float beta;
 } args;
@@ -27,10 +27,10 @@ layout(push_constant, scalar) uniform Args {
 layout(local_size_x_id = 0) in;
 layout(constant_id = 8) const bool TRANS_A = false;        // A lies as [k,m]
 layout(constant_id = 9) const bool TRANS_B = false;        // B lies as [n,k]
-layout(constant_id = 10) const uint ALIGNED = 4;           // all rows of A and B begin at multiples of so many elements: 8, 4, or 1 for any
+layout(constant_id = 10) const uint ALIGNED = 8;           // all rows of A and B begin at multiples of so many elements: 8, 4, or 1 for any
 layout(constant_id = 11) const bool OUT_F32 = false;
 layout(constant_id = 12) const uint SLICE = 32;            // of the reduction, in shared memory at a time
-layout(constant_id = 13) const uint OUT_ALIGNED = 4;       // the same as ALIGNED for C, D and bias
+layout(constant_id = 13) const uint OUT_ALIGNED = 8;       // the same as ALIGNED for C, D and bias
 layout(constant_id = 14) const bool HAS_BIAS = true;
 layout(constant_id = 15) const bool HAS_D = true;
 layout(constant_id = 16) const bool IS_PARTIAL = false;    // splits > 1
@@ -102,46 +102,44 @@ void stage(TBuf pa, TBuf pb, Tile a, Tile b, uint k, uint m0, uint n0, uint kEnd
 }
 
 // ---- slices, read ahead --------------------------------------------------------------------------------------------------
-// Two slices are read at a time, as lines of 128 bytes cost least, and landed one by one. Every invocation reads the same number of pieces. Places past the edges
-// of C read the edge: what is made of them is any number, and is not stored.
-#define LINE (2 * SLICE)
+// Every invocation reads the same number of pieces, in whole runs: places past an edge read the edge, and what lies past the end of the reduction lands as zeros.
+// What lies past the edges of C is any number, and is not stored.
 const uint CARRY_A = TILE_M * SLICE / PIECE / gl_WorkGroupSize.x;
 const uint CARRY_B = TILE_N * SLICE / PIECE / gl_WorkGroupSize.x;
 const bool AHEAD = !TILE_CPU && ALIGNED >= PIECE && TILE_M * SLICE / PIECE % gl_WorkGroupSize.x == 0 && TILE_N * SLICE / PIECE % gl_WorkGroupSize.x == 0;
-struct Carry { Piece a[CARRY_A + 1]; Piece a2[CARRY_A + 1]; Piece b[CARRY_B + 1]; Piece b2[CARRY_B + 1]; };      // no array is empty
+struct Carry { Piece a[CARRY_A + 1]; Piece b[CARRY_B + 1]; };      // no array is empty
 
-// An operand that lies along k: piece i of an invocation is part of a line, its second one the part of the line 4 rows on that belongs to the other slice. So each
-// slice gets one of the two, and eight lanes that land together, 4 in either row, touch every bank of shared memory once.
-#define LINE_PIECES (LINE / PIECE)
-uint lineRow(uint i) {
-    uint r = (gl_LocalInvocationIndex + i * gl_WorkGroupSize.x) / LINE_PIECES;
-    return r & 3 | (r & ~3u) << 1;
-}
-uint lineColumn() { return gl_LocalInvocationIndex % LINE_PIECES * PIECE; }
-bool isLineOf(uint slice) { return lineColumn() / SLICE == slice; }
-
-// An operand that lies across k: piece i is of the first slice, its second one of the second.
-uint acrossRow(uint i, uint columns) { return (gl_LocalInvocationIndex + i * gl_WorkGroupSize.x) / (columns / PIECE); }
-uint acrossColumn(uint columns) { return gl_LocalInvocationIndex % (columns / PIECE) * PIECE; }
-
-// Both pieces i of an operand whose tile begins at o0 of o.
-#define FETCH(first, second, p, isAlong, ld, tile, o0, o, k, i) { \
-    uint row = isAlong ? min(o0 + lineRow(i), o - 1) : k + acrossRow(i, tile), row2 = isAlong ? min(o0 + lineRow(i) + 4, o - 1) : row + SLICE; \
-    uint column = isAlong ? k + lineColumn() : min(o0 + acrossColumn(tile), o - PIECE), column2 = isAlong ? k + (lineColumn() + SLICE) % LINE : column; \
-    first = PieceBuf(uint64_t(p) + uint64_t(column) * T_SIZE + uint64_t(row) * (ld * T_SIZE)).v; \
-    second = PieceBuf(uint64_t(p) + uint64_t(column2) * T_SIZE + uint64_t(row2) * (ld * T_SIZE)).v; }
-#define LAND(tile, first, second, isAlong, columns, slice, i) \
-    if (isAlong) putPiece(tile, isLineOf(slice) ? lineRow(i) : lineRow(i) + 4, lineColumn() % SLICE, isLineOf(slice) ? first : second); \
-    else putPiece(tile, acrossRow(i, columns), acrossColumn(columns), slice == 0 ? first : second);
-
-void fetch(inout Carry carry, TBuf pa, TBuf pb, uint k, uint m0, uint n0) {
-    [[unroll]] for (uint i = 0; i < CARRY_A; i++) FETCH(carry.a[i], carry.a2[i], pa, !TRANS_A, args.lda, TILE_M, m0, args.m, k, i)
-    [[unroll]] for (uint i = 0; i < CARRY_B; i++) FETCH(carry.b[i], carry.b2[i], pb, TRANS_B, args.ldb, TILE_N, n0, args.n, k, i)
+// Row of piece i where a row has `pieces`. Eight lanes that store at once touch every bank of shared memory once: rows of 4 pieces are 80 bytes apart, of 2, 48.
+uint rowOfPiece(uint i, uint pieces) {
+    uint row = (gl_LocalInvocationIndex + i * gl_WorkGroupSize.x) / pieces;
+    if (PIECE == 8 && pieces == 4) return row & ~7u | (row & 1) << 2 | row >> 1 & 3;
+    if (PIECE == 8 && pieces == 2) return row & ~7u | (row & 3) << 1 | row >> 2 & 1;
+    return row;
 }
 
-void land(Carry carry, Tile a, Tile b, uint slice) {
-    [[unroll]] for (uint i = 0; i < CARRY_A; i++) LAND(a, carry.a[i], carry.a2[i], !TRANS_A, TILE_M, slice, i)
-    [[unroll]] for (uint i = 0; i < CARRY_B; i++) LAND(b, carry.b[i], carry.b2[i], TRANS_B, TILE_N, slice, i)
+uint columnOfPiece(uint pieces) { return gl_LocalInvocationIndex % pieces * PIECE; }
+
+// A piece of an operand whose tile begins at row or column o0 of o, in the slice at k.
+Piece fetched(TBuf p, bool alongK, uint ld, uint row, uint column, uint o0, uint o, uint k, uint kEnd) {
+    uint major = alongK ? min(o0 + row, o - 1) : min(k + row, kEnd - 1);
+    uint minor = alongK ? min(k + column, kEnd - PIECE) : min(o0 + column, o - PIECE);
+    return PieceBuf(uint64_t(p) + (uint64_t(major) * ld + minor) * T_SIZE).v;
+}
+
+void fetch(inout Carry carry, TBuf pa, TBuf pb, uint k, uint m0, uint n0, uint kEnd) {
+    [[unroll]] for (uint i = 0; i < CARRY_A; i++) carry.a[i] = fetched(pa, !TRANS_A, args.lda, rowOfPiece(i, COLS_A / PIECE), columnOfPiece(COLS_A / PIECE), m0, args.m, k, kEnd);
+    [[unroll]] for (uint i = 0; i < CARRY_B; i++) carry.b[i] = fetched(pb, TRANS_B, args.ldb, rowOfPiece(i, COLS_B / PIECE), columnOfPiece(COLS_B / PIECE), n0, args.n, k, kEnd);
+}
+
+void land(Carry carry, Tile a, Tile b, uint left) {
+    [[unroll]] for (uint i = 0; i < CARRY_A; i++) {
+        uint r = rowOfPiece(i, COLS_A / PIECE), c = columnOfPiece(COLS_A / PIECE);
+        putPiece(a, r, c, (TRANS_A ? r : c) < left ? carry.a[i] : Piece(0));
+    }
+    [[unroll]] for (uint i = 0; i < CARRY_B; i++) {
+        uint r = rowOfPiece(i, COLS_B / PIECE), c = columnOfPiece(COLS_B / PIECE);
+        putPiece(b, r, c, (TRANS_B ? c : r) < left ? carry.b[i] : Piece(0));
+    }
 }
 
 // ---- out ------------------------------------------------------------------------------------------------------------------
@@ -213,28 +211,23 @@ void main() {
     Tile b = Tile(tileQuads(ROWS_A, COLS_A), tileStride(COLS_B), TRANS_B);
     Acc acc;
     accZero(acc);
-    uint k = kBegin;
-    if (AHEAD && kEnd - kBegin >= LINE) {
-        uint last = kBegin + (kEnd - kBegin) / LINE * LINE - LINE;
+    if (AHEAD) {
         Carry carry;
-        fetch(carry, pa, pb, k, m0, n0);
-        [[dont_unroll]] for (; k <= last; k += LINE) {
-            land(carry, a, b, 0);
+        if (kBegin < kEnd) fetch(carry, pa, pb, kBegin, m0, n0, kEnd);
+        [[dont_unroll]] for (uint k = kBegin; k < kEnd; k += SLICE) {
+            land(carry, a, b, kEnd - k);
             barrier();
-            mma(acc, a, b, SLICE);
-            barrier();
-            land(carry, a, b, 1);
-            barrier();
-            fetch(carry, pa, pb, min(k + LINE, last), m0, n0);
+            fetch(carry, pa, pb, min(k + SLICE, kEnd - 1), m0, n0, kEnd);
             mma(acc, a, b, SLICE);
             barrier();
         }
-    }
-    [[dont_unroll]] for (; k < kEnd; k += SLICE) {
-        stage(pa, pb, a, b, k, m0, n0, kEnd);
-        barrier();
-        mma(acc, a, b, SLICE);
-        barrier();
+    } else {
+        [[dont_unroll]] for (uint k = kBegin; k < kEnd; k += SLICE) {
+            stage(pa, pb, a, b, k, m0, n0, kEnd);
+            barrier();
+            mma(acc, a, b, SLICE);
+            barrier();
+        }
     }
     uint64_t base = uint64_t(layer) * args.m * args.ldc;
     OUT(acc, base, m0, n0)

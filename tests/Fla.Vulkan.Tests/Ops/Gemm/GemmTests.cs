@@ -8,6 +8,9 @@ namespace Fla.Vulkan.Tests.Ops.Gemm;
 
 internal sealed class GemmTests(TestDevice device) : DeviceTests(device)
 {
+    private readonly record struct TilesArgs(In A, In B, In Bias, In D, InOut C, uint M, uint N, uint K, uint Lda, uint Ldb, uint Ldc,
+        uint StrideA, uint StrideB, uint Batch, uint Splits, uint KPerSplit, float Alpha, float Beta);
+
     private static readonly DType[] Types = [DType.Float32, DType.Float16, DType.BFloat16];
 
     private static readonly GemmRoute[] General = [GemmRoute.Tiles, GemmRoute.Direct];
@@ -61,6 +64,31 @@ internal sealed class GemmTests(TestDevice device) : DeviceTests(device)
         using var c = Tensor.Empty(Device, type, m, n);
         Product.Run(new(a, m, k), new(b, n, k, Transposed: true), c, route: route);
         ErrorRatio.AssertClose(c.ToSingle(), Reference.Matmul(av, bv, transposeB: true).O.ToFloats(), Tolerance(type), "C");
+    }
+
+    [Test]
+    public void SlicesAreReadAheadAsOnGpus([ValueSource(nameof(Types))] DType type, [Values] bool transA, [Values] bool transB, [Values] bool outFloat32)
+    {
+        // Tiles over both edges; two pairs of slices of 32, then what is left of the reduction. CPU drivers do not read ahead by themselves.
+        const int m = 72, n = 40, k = 168, tile = 32;
+        const uint workgroup = 64;
+        var outType = outFloat32 ? DType.Float32 : type;
+        var (rowsA, columnsA) = transA ? (k, m) : (m, k);
+        var (rowsB, columnsB) = transB ? (n, k) : (k, n);
+        RefTensor av = Round(Inputs.Normal(1, rowsA, columnsA), type), bv = Round(Inputs.Normal(2, rowsB, columnsB), type), biasValues = Round(Inputs.Normal(3, n), type);
+        var dv = Round(Inputs.Normal(4, m, n), outType);
+        using var a = Make(av.ToFloats(), av.Shape, type);
+        using var b = Make(bv.ToFloats(), bv.Shape, type);
+        using var bias = Make(biasValues.ToFloats(), biasValues.Shape, type);
+        using var d = Make(dv.ToFloats(), dv.Shape, outType);
+        using var c = Tensor.Empty(Device, outType, m, n);
+        var spec = TileProduct.Spec(Device, type, tile, tile, workgroup, transA ? 1u : 0, transB ? 1u : 0, 8, outFloat32 ? 1u : 0, 32, 8, 1, 1, 0);
+        spec[7] = 0;
+        new Kernel<TilesArgs>("gemm/gemm").Launch(Device, new(a, b, bias, d, c, m, n, k, (uint)columnsA, (uint)columnsB, n, 0, 0, 1, 1, 256, 1, 1),
+            Grid.Linear((m + tile - 1) / tile * ((n + tile - 1) / tile)), $"{type.Variant()},{TileProduct.Path(Device, type)}", spec);
+        var product = Reference.Matmul(av, bv, transA, transB, biasValues).O;
+        var expected = product.Data.Select((x, i) => (float)(x + dv.Data[i])).ToArray();
+        ErrorRatio.AssertClose(c.ToSingle(), expected, outFloat32 ? 1e-5 : Tolerance(type), "C");
     }
 
     [Test]
