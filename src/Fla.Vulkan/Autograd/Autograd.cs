@@ -9,8 +9,17 @@ public static class Autograd
     [ThreadStatic]
     private static bool _isOff;
 
+    [ThreadStatic]
+    private static bool _isReplayed;
+
     /// <summary>False inside <see cref="NoGrad"/> on this thread.</summary>
     public static bool IsEnabled => !_isOff;
+
+    /// <summary>
+    /// True where kernels that only do without gradients may take the place of those with: nothing is recorded, and nothing that runs now runs again recorded,
+    /// as the function of a <see cref="Checkpoint"/> does, which has to give the same both times.
+    /// </summary>
+    public static bool IsInference => _isOff && !_isReplayed;
 
     /// <summary>Nothing is recorded on this thread until the result is disposed.</summary>
     public static IDisposable NoGrad() => new Mode(off: true);
@@ -155,7 +164,7 @@ public static class Autograd
             function(NotNull(Leaves(inputs, i => inputs[i].RequiresGrad)));
         }
         using (var scope = new TensorScope())
-        using (NoGrad())
+        using (new Mode(off: true, isReplayed: true))
         {
             outputs = function(inputs).Select(o => inputs.Contains(o) ? o.Detach() : o).Select(scope.Keep).ToArray();
         }
@@ -188,10 +197,10 @@ public static class Autograd
 
     private sealed class Mode : IDisposable
     {
-        private readonly bool _before = _isOff;
+        private readonly (bool IsOff, bool IsReplayed) _before = (_isOff, _isReplayed);
 
-        public Mode(bool off) => _isOff = off;
+        public Mode(bool off, bool isReplayed = false) => (_isOff, _isReplayed) = (off, isReplayed || (_isReplayed && off));
 
-        public void Dispose() => _isOff = _before;
+        public void Dispose() => (_isOff, _isReplayed) = _before;
     }
 }

@@ -137,14 +137,6 @@ public sealed class CheckRunnerTests(TestDevice device) : DeviceTests(device)
         Assert.That(() => CheckRunner.Run(Golden.Path("models/gla"), Device, new() { DType = DType.Int32 }), Throws.TypeOf<CheckException>());
     }
 
-    [Test]
-    public void LayersThatAreNotThereAreNamed()
-    {
-        Assert.That(() => CheckRunner.Run(Golden.Path("models/gla_hybrid"), Device), Throws.TypeOf<ConfigException>().With.Property("Field").EqualTo("attn"));
-        Assert.That(() => CheckRunner.Run(Golden.Path("models/gla_attnres"), Device),
-            Throws.TypeOf<ConfigException>().With.Property("Field").EqualTo("attnres_block_size"));
-    }
-
     /// <summary>Forms of the recurrence, and each layer's own choice.</summary>
     public enum FormUnderTest
     {

@@ -13,12 +13,12 @@ public static class DecodeProducts
     /// <summary>Most rows.</summary>
     public const int MaxRows = SkinnyProduct.MaxRows;
 
-    /// <summary>Whether these products take x: it has few rows, and gradients are not recorded.</summary>
+    /// <summary>Whether these products take x: it has few rows, and <see cref="Autograd.IsInference"/>.</summary>
     /// <param name="x">[..., in].</param>
     public static bool Takes(Tensor x)
     {
         ArgumentNullException.ThrowIfNull(x);
-        return !Autograd.IsEnabled && x.Rank > 0 && x.Count > 0 && RowLayout.RowCount(x) <= MaxRows;
+        return Autograd.IsInference && x.Rank > 0 && x.Count > 0 && RowLayout.RowCount(x) <= MaxRows;
     }
 
     /// <summary>Whether a product can apply a norm to x as it reads it; else the norm has to come before.</summary>

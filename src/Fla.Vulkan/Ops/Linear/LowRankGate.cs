@@ -13,7 +13,7 @@ public readonly record struct LowRankGate(Tensor Input, Tensor Weight, Tensor Bi
     internal int Rank => Input.Size(-1);
 
     /// <summary>Whether a recurrence can make these gates.</summary>
-    public bool IsTaken => !Autograd.IsEnabled && Rank % Quad == 0 && Rank is > 0 and <= MaxRank && Input.Address % Bytes == 0 && Weight.Address % Bytes == 0;
+    public bool IsTaken => Autograd.IsInference && Rank % Quad == 0 && Rank is > 0 and <= MaxRank && Input.Address % Bytes == 0 && Weight.Address % Bytes == 0;
 
     private ulong Bytes => (ulong)(Quad * Input.DType.Size());
 

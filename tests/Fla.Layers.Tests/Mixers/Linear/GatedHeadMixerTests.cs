@@ -54,7 +54,8 @@ public sealed class GatedHeadMixerTests(TestDevice device) : DeviceTests(device)
         using var loose = Build(Options with { ClampMin = -100 });
         Copy(free, clamped);
         Copy(free, loose);
-        Assert.That(Output(loose), Is.EqualTo(Output(free)));
+        // Gates with a bound are made before the recurrence, those without inside of it: the same but for the order of a sum.
+        ErrorRatio.AssertClose(Output(loose), Output(free), 1e-6, "o");
         Assert.That(ErrorRatio.Of(Output(clamped), Output(free)), Is.GreaterThan(1e-2));
     }
 

@@ -206,6 +206,9 @@ public sealed class AttnTests(TestDevice device) : DeviceTests(device)
     private static void Compare(Tensor actual, RefTensor expected, double tolerance, string name)
     {
         Assert.That(actual.Shape.ToArray(), Is.EqualTo(expected.Shape), name);
-        ErrorRatio.AssertClose(actual.ToSingle(), expected.ToFloats(), tolerance, name);
+        var values = expected.ToFloats();
+        // With one key the softmax is constant: what has to be zero is the difference of two sums in another order.
+        if (Array.TrueForAll(values, x => x == 0)) Assert.That(actual.ToSingle().Max(Math.Abs), Is.LessThan(1e-5), name);
+        else ErrorRatio.AssertClose(actual.ToSingle(), values, tolerance, name);
     }
 }
