@@ -29,7 +29,7 @@ internal sealed record BenchRun(ComputeDevice Device, DType Type, string Modes, 
         }
         if (Modes != "fwdbwd") rows.Add(Row(op, shape, "fwd", BenchTimer.Run(Device, made.RunForward), made.Forward, roofs, error));
         if (Modes != "fwd" && made.Gradient is not null) rows.Add(Row(op, shape, "fwdbwd", BenchTimer.Run(Device, made.Step), made.Both, roofs, error));
-        if (Profile) WriteKernels(terminal, Modes == "fwd" ? made.RunForward : made.Whole);
+        if (Profile) WriteKernels(Device, terminal, Modes == "fwd" ? made.RunForward : made.Whole);
         return true;
     }
 
@@ -37,10 +37,11 @@ internal sealed record BenchRun(ComputeDevice Device, DType Type, string Modes, 
         new(op.Name, mode, s.B, s.T, s.H, s.D, Type.ShortName(), time.Median, time.Low, time.High, work.Bytes / time.Median / 1e6, work.Flops / time.Median / 1e9,
             roofs.Floor(work) / time.Median, error);
 
-    private void WriteKernels(Terminal terminal, Action step)
+    /// <summary>Lists the kernels of a step, the mean of some.</summary>
+    internal static void WriteKernels(ComputeDevice device, Terminal terminal, Action step)
     {
-        using var times = Device.Stream.StartProfile();
-        for (var i = 0; i < ProfiledSteps; i++) using (Device.Scope()) step();
+        using var times = device.Stream.StartProfile();
+        for (var i = 0; i < ProfiledSteps; i++) using (device.Scope()) step();
         times.Stop();
         foreach (var (kernel, total, count) in times.Totals())
         {

@@ -1,5 +1,4 @@
 using System.Diagnostics;
-using System.Globalization;
 using Fla.Models;
 using Fla.Vulkan;
 using Fla.Vulkan.Ops;
@@ -16,7 +15,6 @@ internal readonly record struct DecodeBench(double Token, double Device, double 
 {
     private const int Samples = 64;
     private const int Queued = 16;
-    private const int ProfiledSteps = 5;
     private const double WarmUpSeconds = 0.5;
 
     /// <summary>Measures the step after a prompt.</summary>
@@ -33,17 +31,7 @@ internal readonly record struct DecodeBench(double Token, double Device, double 
         var position = Tensor.FromInt32(model.Device, [prompt.Length], 1);
         Tensor Step() => Reductions.ArgMax(model.Forward(next, new() { Cache = cache, Offsets = position }).Logits!);
         var stream = model.Device.Stream;
-        if (profile is not null)
-        {
-            using var times = stream.StartProfile();
-            for (var i = 0; i < ProfiledSteps; i++) using (model.Device.Scope()) Step();
-            times.Stop();
-            foreach (var (kernel, total, count) in times.Totals())
-            {
-                profile.Say(string.Create(CultureInfo.InvariantCulture, $"    {total / ProfiledSteps / 1e6,9:0.0000} ms  {count / ProfiledSteps} x {kernel}"));
-            }
-        }
-
+        if (profile is not null) BenchRun.WriteKernels(model.Device, profile, () => Step());
         Tensor? likeliest = null;
         var (dispatches, barriers) = (stream.Dispatches, stream.Barriers);
         using var graph = stream.Capture(() => likeliest = Step());

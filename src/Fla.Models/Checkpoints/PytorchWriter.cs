@@ -75,7 +75,7 @@ public static class PytorchWriter
             Call("torch._utils", "_rebuild_tensor_v2");
             pickle.Write("(("u8);
             Text("storage");
-            Call("torch", StorageName(tensor.Type));
+            Call("torch", StateDictPickle.StorageName(tensor.Type));
             Text(storage.ToString(System.Globalization.CultureInfo.InvariantCulture));
             Text("cpu");
             Number(tensor.ByteLength / tensor.Type.SizeInBytes());
@@ -120,19 +120,4 @@ public static class PytorchWriter
             pickle.WriteByte((byte)'t');
         }
     }
-
-    private static string StorageName(StoredType type) => type switch
-    {
-        StoredType.Bool => "BoolStorage",
-        StoredType.UInt8 => "ByteStorage",
-        StoredType.Int8 => "CharStorage",
-        StoredType.Int16 => "ShortStorage",
-        StoredType.Float16 => "HalfStorage",
-        StoredType.BFloat16 => "BFloat16Storage",
-        StoredType.Int32 => "IntStorage",
-        StoredType.Float32 => "FloatStorage",
-        StoredType.Float64 => "DoubleStorage",
-        StoredType.Int64 => "LongStorage",
-        _ => throw new ArgumentOutOfRangeException(nameof(type)),
-    };
 }

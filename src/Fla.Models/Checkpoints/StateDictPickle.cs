@@ -18,6 +18,8 @@ internal sealed record PickledTensor(StoredType Type, string Storage, long Stora
 /// </summary>
 internal sealed class StateDictPickle
 {
+    private const string StorageModule = "torch.";
+
     private static readonly Dictionary<string, StoredType> Storages = new(StringComparer.Ordinal)
     {
         ["torch.BoolStorage"] = StoredType.Bool, ["torch.ByteStorage"] = StoredType.UInt8, ["torch.CharStorage"] = StoredType.Int8, ["torch.ShortStorage"] = StoredType.Int16,
@@ -35,6 +37,11 @@ internal sealed class StateDictPickle
     private int _position;
 
     private StateDictPickle(byte[] bytes, string path) => (_bytes, _path) = (bytes, path);
+
+    /// <summary>The class of torch that stores a type.</summary>
+    public static string StorageName(StoredType type) =>
+        Storages.FirstOrDefault(storage => storage.Value == type).Key?[StorageModule.Length..]
+        ?? throw new ArgumentOutOfRangeException(nameof(type));
 
     /// <summary>The named tensors, in the pickle's order.</summary>
     /// <exception cref="CheckpointException">Malformed, or more than a dict of tensors; the message names what.</exception>

@@ -62,18 +62,7 @@ internal readonly record struct SkinnyProduct
 
     private uint Piece => PieceBytes / (uint)A.DType.Size();
 
-    private bool IsAligned
-    {
-        get
-        {
-            if (K % Piece != 0) return false;
-            foreach (var tensor in (ReadOnlySpan<Tensor?>)[A, B, B2, Norm?.Weight, Norm?.Gate])
-            {
-                if (tensor is not null && tensor.Address % PieceBytes != 0) return false;
-            }
-            return true;
-        }
-    }
+    private bool IsAligned => K % Piece == 0 && RowLayout.BeginAtAccesses(A, B, B2, Norm?.Weight, Norm?.Gate);
 
     /// <summary>Whether rows of k channels can be normed on their way: each run of channels is whole subgroups' pieces, and all of them are staged together.</summary>
     public static bool CanNorm(Tensor a, int rows, int k, RowNorm norm)
@@ -82,8 +71,7 @@ internal readonly record struct SkinnyProduct
         var lanes = (uint)a.Device.SubgroupSize;
         var (step, steps) = Steps(Ceiling(Ceiling((uint)k, piece), lanes), 1);
         return rows is > 0 and <= MaxRows && norm.Width % (piece * lanes) == 0 && k % norm.Width == 0 && BitOperations.RoundUpToPowerOf2((uint)rows) * step * steps * lanes <= StagedPieces
-            && (norm.Weight is null || (norm.Weight.DType == a.DType && norm.Weight.Address % PieceBytes == 0)) && (norm.Gate is null || norm.Gate.Address % PieceBytes == 0)
-            && a.Address % PieceBytes == 0;
+            && (norm.Weight is null || norm.Weight.DType == a.DType) && RowLayout.BeginAtAccesses(a, norm.Weight, norm.Gate);
     }
 
     /// <summary>Records the product.</summary>

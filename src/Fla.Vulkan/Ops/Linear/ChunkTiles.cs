@@ -35,15 +35,7 @@ internal static class ChunkTiles
     }
 
     /// <summary>Whether rows of a width hold whole runs of eight elements, and tensors begin at multiples of 16 bytes.</summary>
-    public static bool AreWhole(int width, int width2, params ReadOnlySpan<Tensor?> tensors)
-    {
-        if (width % 8 != 0 || width2 % 8 != 0) return false;
-        foreach (var tensor in tensors)
-        {
-            if (tensor is not null && tensor.Address % 16 != 0) return false;
-        }
-        return true;
-    }
+    public static bool AreWhole(int width, int width2, params ReadOnlySpan<Tensor?> tensors) => RowLayout.AreOcts(width, tensors) && RowLayout.AreOcts(width2);
 
     /// <summary>Whether rows of a width hold whole tiles.</summary>
     public static uint AreFull(bool isWhole, int width, int width2) => isWhole && width % Size == 0 && width2 % Size == 0 ? 1u : 0;

@@ -68,7 +68,7 @@ internal sealed record NormCall
             | (RowLayout.TypeCode(y) << OutputType) | (RowLayout.TypeCode(sum) << SumType) | (RowLayout.TypeCode(X) << InputType);
         var plan = NormPlan.Of(X.Device, width);
         var has = Has(ResidualFlag, Residual) | Has(WeightFlag, Weight) | Has(BiasFlag, Bias) | Has(SumFlag, sum) | Has(StatsFlag, stats) | (Groups > 1 ? GroupedFlag : 0)
-            | (NormPlan.IsWide(width, X, Residual, Weight, Bias, Gate, y, sum) ? WideFlag : 0) | (plan.IsLong(width) ? LongFlag : 0);
+            | (RowLayout.AreOcts(width, X, Residual, Weight, Bias, Gate, y, sum) ? WideFlag : 0) | (plan.IsLong(width) ? LongFlag : 0);
         Forward.Launch(X.Device, new(X, Residual, Weight, Bias, Gate, y, sum, stats, RowLayout.Index(rows, X), (uint)width, (uint)Groups, invCount, Eps),
             Grid.Over(rows, plan.SlotsPerWorkgroup * plan.Rows), null, plan.Spec(flags | has, types));
         if (isRecording)
@@ -115,7 +115,7 @@ internal sealed record NormCall
         using var weights = ctx.Needs(1) ? Tensor.Empty(device, DType.Float32, slots / groups, groups * width) : null;
         using var biases = ctx.Needs(2) ? Tensor.Empty(device, DType.Float32, slots / groups, groups * width) : null;
         var has = Has(ResidualFlag, dresidual) | Has(WeightFlag, weight) | Has(BiasFlag, bias) | Has(SumFlag, dsum) | Has(GateGradientFlag, dgate) | Has(WeightGradientFlag, weights)
-            | Has(BiasGradientFlag, biases) | (NormPlan.IsWide(width, given, s, gate, weight, bias, dsum, dx, dresidual, dgate) ? WideFlag : 0) | (plan.IsLong(width) ? LongFlag : 0);
+            | Has(BiasGradientFlag, biases) | (RowLayout.AreOcts(width, given, s, gate, weight, bias, dsum, dx, dresidual, dgate) ? WideFlag : 0) | (plan.IsLong(width) ? LongFlag : 0);
         BackwardKernel.Launch(device, new(given, s, gate, weight, bias, stats, dsum, dx, dresidual, dgate, weights, biases, (uint)rows, (uint)width, (uint)groups, (uint)slots, invCount),
             Grid.Over(slots, plan.SlotsPerWorkgroup), null, plan.Spec(flags | has, types));
         Tensor? dweight = Total(weights, weight), dbias = Total(biases, bias);

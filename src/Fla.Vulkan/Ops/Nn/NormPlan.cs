@@ -14,7 +14,6 @@ internal readonly record struct NormPlan(int Workgroup, int Lanes, int Chunks, i
 {
     private const int Oct = 8;
     private const int InFlight = 4;
-    private const ulong PieceBytes = 16;
     private const int CpuWorkgroups = 16;
 
     /// <summary>Four workgroups for each multiprocessor of a large card.</summary>
@@ -38,17 +37,6 @@ internal readonly record struct NormPlan(int Workgroup, int Lanes, int Chunks, i
 
     /// <summary>Whether rows do not fit into their invocations at once.</summary>
     public bool IsLong(int width) => width > Lanes * Chunks * Oct;
-
-    /// <summary>Whether rows are whole groups of eight, each at a multiple of 16 bytes, in all these tensors.</summary>
-    public static bool IsWide(int width, params ReadOnlySpan<Tensor?> tensors)
-    {
-        if (width % Oct != 0) return false;
-        foreach (var tensor in tensors)
-        {
-            if (tensor is not null && tensor.Address % PieceBytes != 0) return false;
-        }
-        return true;
-    }
 
     /// <summary>Slots that share the rows of a backward pass, a multiple of the groups and no more than there are rows: enough to fill the device, but each with enough
     /// rows to pay for its sums.</summary>

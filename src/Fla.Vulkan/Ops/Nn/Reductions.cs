@@ -72,7 +72,7 @@ public static class Reductions
         var rows = RowLayout.RowCount(x);
         var index = Tensor.Empty(x.Device, DType.Int32, x.Shape[..^1]);
         ArgMaxKernel.Launch(x.Device, new(x, index, (uint)rows, (uint)x.Size(-1)), Grid.Linear(rows), null, Workgroup, RowLayout.TypeCode(x),
-            NormPlan.IsWide(x.Size(-1), x) ? 1u : 0);
+            RowLayout.AreOcts(x.Size(-1), x) ? 1u : 0);
         return index;
     }
 

@@ -9,6 +9,8 @@ internal static class RowLayout
     public const int Workgroup = 256;
 
     private const int PerInvocation = 4;
+    private const int Oct = 8;
+    private const ulong AccessBytes = 16;
 
     /// <summary>Invocations of a workgroup of row kernels.</summary>
     public static uint RowWorkgroup(ComputeDevice device) => (uint)device.Tiles["rows", false].Workgroup;
@@ -35,6 +37,19 @@ internal static class RowLayout
             if (tensor != null && tensor.Address % (ulong)(PerInvocation * tensor.DType.Size()) != 0) return 0;
         }
         return 1;
+    }
+
+    /// <summary>Whether rows of a width hold whole groups of eight elements, and every tensor begins at a multiple of 16 bytes.</summary>
+    public static bool AreOcts(int width, params ReadOnlySpan<Tensor?> tensors) => width % Oct == 0 && BeginAtAccesses(tensors);
+
+    /// <summary>Whether every tensor begins at a multiple of 16 bytes, the widest access.</summary>
+    public static bool BeginAtAccesses(params ReadOnlySpan<Tensor?> tensors)
+    {
+        foreach (var tensor in tensors)
+        {
+            if (tensor is not null && tensor.Address % AccessBytes != 0) return false;
+        }
+        return true;
     }
 
     /// <summary>The number of a type in shaders; f32 for no tensor.</summary>
