@@ -75,10 +75,10 @@ internal static class SequenceFamilies
             Chunk = (i, _) => LinearOps.ChunkGla(i[0], i[1], i[2], i[3]).O,
             Recurrent = (i, _) => LinearOps.FusedRecurrentGla(i[0], i[1], i[2], i[3]).O,
         },
-        new("delta_rule", [X, X, X, Beta], Delta)
+        new("delta_rule", [SequenceInput.Unit, SequenceInput.Unit, X, Beta], Delta)
         {
-            Chunk = (i, _) => DeltaOps.ChunkDeltaRule(i[0], i[1], i[2], i[3], useQkL2NormInKernel: true).O,
-            Recurrent = (i, _) => DeltaOps.FusedRecurrentDeltaRule(i[0], i[1], i[2], i[3], useQkL2NormInKernel: true).O,
+            Chunk = (i, _) => DeltaOps.ChunkDeltaRule(i[0], i[1], i[2], i[3]).O,
+            Recurrent = (i, _) => DeltaOps.FusedRecurrentDeltaRule(i[0], i[1], i[2], i[3]).O,
         },
         new("gdn", [X, X, X, Heads, Beta], Delta)
         {
@@ -110,7 +110,7 @@ internal static class SequenceFamilies
             Chunk = (i, _) => DeltaOps.ChunkDplrDeltaRule(i[0], i[1], i[2], i[3], i[4], i[5]).O,
             Recurrent = (i, _) => DeltaOps.FusedRecurrentDplrDeltaRule(i[0], i[1], i[2], i[3], i[4], i[5]).O,
         },
-        new("iplr_delta_rule", [X, X, X, SequenceInput.Erased, SequenceInput.Unit], Delta)
+        new("iplr_delta_rule", [X, X, X, SequenceInput.Erasing, SequenceInput.Erased], Delta)
         {
             Chunk = (i, _) => DeltaOps.ChunkIplrDeltaRule(i[0], i[1], i[2], i[3], i[4]).O,
             Recurrent = (i, _) => DeltaOps.FusedRecurrentIplrDeltaRule(i[0], i[1], i[2], i[3], i[4]).O,

@@ -33,11 +33,14 @@ internal enum SequenceInput
     /// <summary>[B,2T,H], sigmoid.</summary>
     StepBeta,
 
-    /// <summary>[B,T,H,D], normal, of length 1.</summary>
+    /// <summary>[B,T,H,D], normal, of length 1: with longer keys a delta rule lets its state grow without bound.</summary>
     Unit,
 
-    /// <summary>[B,T,H,D], the negative of the <see cref="Unit"/> input: with it a projection, where anything longer would let the state grow without bound.</summary>
+    /// <summary>[B,T,H,D], what <see cref="Erasing"/> erases: normal, of length 1.</summary>
     Erased,
+
+    /// <summary>[B,T,H,D], the negative of the <see cref="Erased"/> input: with it a projection.</summary>
+    Erasing,
 }
 
 /// <summary>
@@ -51,7 +54,7 @@ internal enum SequenceInput
 internal sealed record SequenceOp(string Name, SequenceInput[] Inputs, SequenceForm Run, SequenceForm Reference, Func<int, (double Forward, double Backward)> Flops)
     : BenchOp(Name)
 {
-    private const ulong UnitSeed = 77;
+    private const ulong ErasedSeed = 77;
 
     /// <inheritdoc/>
     public override BenchCase Make(ComputeDevice device, DType type, BenchShape shape)
@@ -96,7 +99,7 @@ internal sealed record SequenceOp(string Name, SequenceInput[] Inputs, SequenceF
         var t = kind is SequenceInput.Steps or SequenceInput.StepBeta ? 2 * s.T : s.T;
         int[] sizes = kind is SequenceInput.HeadDecay or SequenceInput.Beta or SequenceInput.StepBeta ? [s.B, t, s.H] : [s.B, t, s.H, s.D];
         using var scope = device.Scope();
-        var x = RandomTensors.Normal(device, type, kind is SequenceInput.Unit or SequenceInput.Erased ? UnitSeed : seed, 0, sizes);
+        var x = RandomTensors.Normal(device, type, kind is SequenceInput.Erased or SequenceInput.Erasing ? ErasedSeed : seed, 0, sizes);
         return scope.Keep(kind switch
         {
             SequenceInput.Small => Elementwise.Scale(x, 0.1f),
@@ -104,8 +107,8 @@ internal sealed record SequenceOp(string Name, SequenceInput[] Inputs, SequenceF
             SequenceInput.Rwkv7Decay => Elementwise.Affine(Activations.Sigmoid(x), -0.60653066f),
             SequenceInput.HeadDecay => Activations.LogSigmoid(x),
             SequenceInput.Beta or SequenceInput.ChannelBeta or SequenceInput.StepBeta => Activations.Sigmoid(x),
-            SequenceInput.Unit => Norms.L2Norm(x),
-            SequenceInput.Erased => Elementwise.Scale(Norms.L2Norm(x), -1),
+            SequenceInput.Unit or SequenceInput.Erased => Norms.L2Norm(x),
+            SequenceInput.Erasing => Elementwise.Scale(Norms.L2Norm(x), -1),
             _ => x,
         });
     }
