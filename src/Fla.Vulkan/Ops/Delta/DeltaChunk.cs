@@ -71,9 +71,9 @@ internal static class DeltaChunk
         wy.Release();
         local.Dispose();
 
-        // Sums over channels of q dq and a da, of k dk: for each tile of channels from OUT, and one more from the WY form.
-        var tiles = (int)ChunkTiles.Count(shape.K);
-        Tensor? Sums() => needsG ? Tensor.Empty(device, DType.Float32, tiles + 1, shape.Tokens, shape.H) : null;
+        // Sums over channels of q dq and a da, of k dk: parts from OUT, and one more from the WY form.
+        var parts = ChunkOut.Groups(device, q.DType, shape.K);
+        Tensor? Sums() => needsG ? Tensor.Empty(device, DType.Float32, parts + 1, shape.Tokens, shape.H) : null;
         Tensor? rows = Sums(), columns = Sums();
         var turned = shape.Transposed;
         var dq = ChunkOut.HeadGated(turned, chunk, dO, values, k, gate, h, ChunkOut.Read.StateTransposed, scale, scale, needsG ? q : null, rows);
@@ -81,7 +81,7 @@ internal static class DeltaChunk
         var dv = Tensor.EmptyLike(of.V);
         var da = isSame ? null : Tensor.EmptyLike(of.A);
         var dBeta = of.Beta is null ? null : Tensor.EmptyLike(of.Beta);
-        DeltaChunkWyBackward.Heads(shape, chunk, of, m, values, h, dValues, dv, da, dk, dBeta, rows?.Narrow(tiles, 1), columns?.Narrow(tiles, 1));
+        DeltaChunkWyBackward.Heads(shape, chunk, of, m, values, h, dValues, dv, da, dk, dBeta, rows?.Narrow(parts, 1), columns?.Narrow(parts, 1));
 
         Tensor? dg = null;
         if (needsG)
@@ -89,7 +89,7 @@ internal static class DeltaChunk
             using var dots = ChunkState.Dot(shape, chunk, h, dh, ht!, shape.K, shape.V);
             using var last = RowDot.Of(dots, null, shape.Chunks(chunk) * shape.H, shape.K);
             dg = Tensor.EmptyLike(of.Cumulative!);
-            ChunkCumsum.Chunks(shape, chunk, new(rows!, null, columns, null, tiles + 1), shape.H, dg, ChunkCumsum.Order.Reverse, last);
+            ChunkCumsum.Chunks(shape, chunk, new(rows!, null, columns, null, parts + 1), shape.H, dg, ChunkCumsum.Order.Reverse, last);
         }
         return [dq, dk, da, dv, dBeta, dg, dh0];
     }
