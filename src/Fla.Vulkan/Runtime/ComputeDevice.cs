@@ -65,7 +65,9 @@ public sealed unsafe partial class ComputeDevice : IDisposable
         try
         {
             var info = Choose(DeviceProbe.All(instance, options), options.Select);
-            return new(instance, info, options);
+            var device = new ComputeDevice(instance, info, options);
+            device.ProbeChains();
+            return device;
         }
         catch
         {
