@@ -1,4 +1,4 @@
-// The levels of a chunk's pairs (chunk_intra.comp): at level `width` a block of 2 width tokens pairs its upper half (rows) with its lower half.
+// The levels of a chunk's pairs (chunk_scores.comp): at level `width` a block of 2 width tokens pairs its upper half (rows) with its lower half.
 bool isUpper(uint r, uint width) { return (r & width) != 0; }
 bool isLevelPair(uint r, uint s, uint width) { return r / (2 * width) == s / (2 * width) && isUpper(r, width) && !isUpper(s, width); }
 

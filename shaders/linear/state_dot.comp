@@ -1,5 +1,5 @@
 // Gradient of the gates through the state's decay: y[chunk, head, i] = sum over j of h'[i, j] D[i, j], where D is the gradient of the state leaving the
-// chunk and h' that state: the one entering the next chunk, or the final one. With ENTERING h' is the state entering the chunk itself.
+// chunk and h' that state: the one entering the next chunk, or the final one.
 // states, gradients [chunks, H, rows, width]; final fp32 [N, H, rows, width].
 // One workgroup has 32 rows, 8 threads each.
 // @variants T=f32|f16|bf16
@@ -15,7 +15,6 @@ layout(push_constant, scalar) uniform Args {
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 1) const bool ALIGNED = true;         // rows begin at multiples of four elements
-layout(constant_id = 2) const bool ENTERING = false;
 
 shared float part[32][8];
 
@@ -30,9 +29,9 @@ void main() {
         uint64_t size = uint64_t(args.rows) * args.width;
         if (chunk.sequence >= 0) {
             Span sequence = sequenceSpan(args.packed, uint(chunk.sequence), args.T);
-            bool isLast = !ENTERING && (chunk.index + 1) * args.C >= sequence.count;
+            bool isLast = (chunk.index + 1) * args.C >= sequence.count;
             F32Buf final = atF(args.final, (uint64_t(chunk.sequence) * args.H + head) * size + uint64_t(row) * args.width);
-            TBuf h = atT(args.states, (uint64_t(isLast || ENTERING ? index : index + 1) * args.H + head) * size + uint64_t(row) * args.width);
+            TBuf h = atT(args.states, (uint64_t(isLast ? index : index + 1) * args.H + head) * size + uint64_t(row) * args.width);
             TBuf d = atT(args.gradients, (uint64_t(index) * args.H + head) * size + uint64_t(row) * args.width);
             if (ALIGNED) {
                 // Four quads of each at a time, so that their loads are under way together.

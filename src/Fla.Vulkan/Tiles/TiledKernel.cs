@@ -16,8 +16,9 @@ public sealed record TiledKernel(string Name, string[] Shaders, int[] Workgroups
     [
         Chunk("linear/chunk_state") with { Workgroups = UpTo256 },
         Chunk("linear/chunk_out", 64, 128) with { Workgroups = UpTo256 },
-        Chunk("linear/chunk_intra") with { Workgroups = UpTo256 },
-        Chunk("linear/chunk_intra_backward") with { Workgroups = UpTo256 },
+        Chunk("linear/chunk_scores") with { Workgroups = UpTo256 },
+        Chunk("linear/chunk_gradients") with { Workgroups = UpTo256 },
+        Chunk("linear/chunk_scores_backward") with { Workgroups = UpTo256 },
         Chunk("linear/fused_chunk"),
         Chunk("delta/delta_state", 32, 64),
         Chunk("delta/wy"),

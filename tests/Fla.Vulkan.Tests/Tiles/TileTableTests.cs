@@ -11,8 +11,9 @@ public sealed class TileTableTests
     {
         ["linear/chunk_state"] = [[0, 0], [1, 0]],
         ["linear/chunk_out"] = [[0, 0], [1, 0], [2, 0]],
-        ["linear/chunk_intra"] = [[0, 0], [1, 0]],
-        ["linear/chunk_intra_backward"] = [[0, 0, 0], [0, 0, 1]],
+        ["linear/chunk_scores"] = [[1, 1, 0, 0, 0, 1, 1], [2, 2, 1, 0, 1, 1, 1]],
+        ["linear/chunk_gradients"] = [[1, 1, 0, 0, 1, 1, 2], [2, 2, 1, 0, 1, 1, 2]],
+        ["linear/chunk_scores_backward"] = [[1, 0, 1, 1], [2, 1, 1, 1]],
         ["linear/fused_chunk"] = [[1], [2], [4]],
         ["delta/delta_state"] = [[1, 0, 8], [4, 2, 8]],
         ["delta/wy"] = [[0, 0, 0, 0, 1], [1, 2, 0, 1, 0]],
@@ -53,7 +54,7 @@ public sealed class TileTableTests
                 {
                     uint[] spec = [.. Product(choice, 64, kernel == "delta/delta_state" ? (uint)choice.Columns : 64), 1, (uint)choice.Slice, .. form];
                     if (kernel == "linear/chunk_out") spec = [.. spec, (uint)choice.Columns / 64];
-                    if (kernel.StartsWith("linear/chunk_intra", StringComparison.Ordinal) || kernel == "linear/chunk_out") spec = [.. spec, 128 / (uint)choice.Slice];
+                    if (kernel == "linear/chunk_out") spec = [.. spec, 128 / (uint)choice.Slice];
                     spec = [.. spec, 1];
                     Check($"{kernel}[{variant}]", spec);
                 }

@@ -31,20 +31,19 @@ internal static class DeltaChunk
         var of = new DeltaOperands(a, k, v, beta, Cumulative(shape, chunk, g), readsUndecayed);
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         var channels = of.Gate == DeltaGate.Channels ? of.Cumulative : null;
-        var erased = channels is null ? null : ChunkIntra.Scores(shape, chunk, shape.K, a, k, channels, 1, readsUndecayed);
-        var read = channels is null ? null : ChunkIntra.Scores(shape, chunk, shape.K, q, k, channels, scale);
-        var wy = DeltaChunkWy.Of(shape, chunk, of, erased);
-        var writer = channels is null ? k : DeltaChunkGates.Rows(shape, chunk, channels, k).Writer;
+        var scores = channels is null ? null : ChunkScores.Of(shape, chunk, q, a, readsUndecayed, k, null, channels, scale, gatesWriters: true);
+        var wy = DeltaChunkWy.Of(shape, chunk, of, scores?.AK);
         var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
-        var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, writer, -1), of.Gate, of.Cumulative, walk, initialState, ht);
+        var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, scores?.Keys ?? k, -1), of.Gate, of.Cumulative, walk, initialState, ht);
         wy.Release();
+        scores?.Keys!.Dispose();
         var o = channels is null
             ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(of.Cumulative, default), states, ChunkOut.Read.Forward, scale, scale)
-            : ChunkOut.GatedRows(shape, chunk, q, values, channels, states, read!, ChunkOut.Read.Forward, scale);
+            : ChunkOut.GatedRows(shape, chunk, q, values, channels, states, scores!.QK, ChunkOut.Read.Forward, scale);
         if (Autograd.IsRecording(q, k, a, v, beta, g, initialState))
         {
             Autograd.Record("chunk_delta_rule", [q, k, ReferenceEquals(a, k) ? null : a, v, beta, g, initialState], ht is null ? [o] : [o, ht],
-                [q, k, a, v, beta, of.Cumulative, initialState, wy.M, erased, read], channels is null ? HeadsBackward : ChannelsBackward, new Saved(shape, chunk, ReferenceEquals(a, k), readsUndecayed, scale, vFirst));
+                [q, k, a, v, beta, of.Cumulative, initialState, wy.M, scores?.AK, scores?.QK], channels is null ? HeadsBackward : ChannelsBackward, new Saved(shape, chunk, ReferenceEquals(a, k), readsUndecayed, scale, vFirst));
         }
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht), scope.Keep(states));
     }
@@ -98,7 +97,7 @@ internal static class DeltaChunk
     {
         Tensor q = ctx.Saved(0)!, k = ctx.Saved(1)!, cumulative = ctx.Saved(5)!, m = ctx.Saved(7)!, erased = ctx.Saved(8)!, read = ctx.Saved(9)!;
         var (shape, chunk, isSame, readsUndecayed, scale, vFirst) = ctx.State<Saved>();
-        var of = new DeltaOperands(ctx.Saved(2)!, k, ctx.Saved(3)!, ctx.Saved(4), cumulative, readsUndecayed);
+        var of = new DeltaOperands(isSame ? k : ctx.Saved(2)!, k, ctx.Saved(3)!, ctx.Saved(4), cumulative, readsUndecayed);
         var h0 = ctx.Saved(6);
         var device = q.Device;
         var dO = dy[0]?.To(q.DType) ?? Tensor.Zeros(device, q.DType, of.V.Shape);
@@ -114,23 +113,12 @@ internal static class DeltaChunk
         wy.Release();
         local.Dispose();
 
-        Tensor dq = Tensor.EmptyLike(q, DType.Float32), dk = Tensor.EmptyLike(k, DType.Float32), da = Tensor.EmptyLike(of.A, DType.Float32), dv = Tensor.EmptyLike(of.V);
-        var dBeta = of.Beta is null ? null : Tensor.EmptyLike(of.Beta);
-        using (var dRead = ChunkIntra.Scores(shape, chunk, shape.V, dO, values, null, scale)) ChunkIntra.Backward(shape, chunk, q, k, cumulative, dRead, dq, dk);
-        using (var dErased = DeltaChunkWyBackward.Channels(shape, chunk, of, m, values, h, dValues, erased, dv, da, dBeta))
-        {
-            ChunkIntra.Backward(shape, chunk, of.A, k, cumulative, dErased, da, dk, readsUndecayed, adds: true);
-        }
-        var turned = shape.Transposed;
-        ChunkOut.AddGatedColumns(turned, chunk, dO, cumulative, h, dq, ChunkOut.Read.StateTransposed, scale);
-        using var inter = Tensor.ZerosLike(dk);
-        ChunkOut.AddGatedColumns(turned, chunk, values, cumulative, dh, inter, ChunkOut.Read.StateTransposed | ChunkOut.Read.Reverse, 1);
-
-        var needsG = ctx.Needs(5);
-        using var last = needsG ? ChunkState.EnteringDot(shape, chunk, h, dh) : null;
-        var dg = needsG ? Tensor.EmptyLike(cumulative) : null;
-        var d = DeltaChunkGates.Backward(shape, chunk, new(q, dq), new(of.A, da), readsUndecayed, new(k, dk), isSame, null, last, dg, cumulative, inter);
-        return [d.DQ, d.DK, d.DA, dv, dBeta, dg, dh0];
+        // What M multiplies has the gradient X = Mᵀ dV~; that of v is βX, and what is read of the state is subtracted.
+        var dv = Tensor.EmptyLike(of.V);
+        ChunkScoresBackward.Steps? steps = of.Beta is { } beta ? new(beta, Tensor.EmptyLike(beta), of.V, of.A, cumulative, h, erased, readsUndecayed) : null;
+        var dScores = ChunkScoresBackward.Run(shape, chunk, dO, scale, values, null, new(m, dValues, dv, -1), steps);
+        var d = ChunkGradients.Run(shape, chunk, new(q, dO), new(of.A, dv), readsUndecayed, new(k, values), null, cumulative, dScores, h, dh, scale, -1, ctx.Needs(5));
+        return [d.DQ, d.DK, d.DA, dv, steps?.DBeta, d.DG, dh0];
     }
 
     /// <summary>The log decay summed inside each chunk, fp32.</summary>

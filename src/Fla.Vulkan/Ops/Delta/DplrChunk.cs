@@ -26,14 +26,16 @@ internal static class DplrChunk
         initialState = initialState?.To(DType.Float32);
         var cumulative = DeltaChunk.Cumulative(shape, chunk, gk) ?? Tensor.Zeros(q.Device, DType.Float32, q.Shape);
         var of = new DeltaOperands(a, k, v, null, cumulative, ReadsUndecayed: true);
-        Tensor ab = ChunkIntra.Scores(shape, chunk, shape.K, a, b, cumulative, 1, isExclusive: true), ak = ChunkIntra.Scores(shape, chunk, shape.K, a, k, cumulative, 1, isExclusive: true);
-        Tensor qk = ChunkIntra.Scores(shape, chunk, shape.K, q, k, cumulative, scale), qb = ChunkIntra.Scores(shape, chunk, shape.K, q, b, cumulative, scale);
-        var wy = DeltaChunkWy.Generalized(shape, chunk, of, ab, ak, Tensor.EmptyLike(ak));
-        var (kg, bg, _) = DeltaChunkGates.Rows(shape, chunk, cumulative, k, b);
+        var scores = ChunkScores.Of(shape, chunk, q, a, true, k, b, cumulative, scale, gatesWriters: true);
+        Tensor ak = scores.AK!, qk = scores.QK, qb = scores.QB!;
+        var wy = DeltaChunkWy.Generalized(shape, chunk, of, scores.AB, ak, Tensor.EmptyLike(ak));
+        scores.AB!.Dispose();
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
-        var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, bg!, 1, kg, v), of.Gate, cumulative, walk, initialState, ht);
+        var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, scores.SecondKeys!, 1, scores.Keys, v), of.Gate, cumulative, walk, initialState, ht);
         wy.Release();
+        scores.Keys!.Dispose();
+        scores.SecondKeys!.Dispose();
         var o = ChunkOut.GatedRows(shape, chunk, q, v, cumulative, states, qk, ChunkOut.Read.Forward, scale, values, qb);
         if (Autograd.IsRecording(q, k, v, a, b, gk, initialState))
         {
@@ -57,8 +59,7 @@ internal static class DplrChunk
         var mak = Tensor.EmptyLike(ak);
         var wy = DeltaChunkWy.Generalized(shape, chunk, of, null, ak, mak, m);
         var (kg, bg, qg) = DeltaChunkGates.Rows(shape, chunk, cumulative, k, b, q);
-        var ht = Tensor.Empty(device, DType.Float32, shape.State(false));
-        var (h, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, bg!, 1, kg, v), of.Gate, cumulative, vFirst ? DeltaChunkState.Walk.InitialVFirst : 0, h0, ht);
+        var (h, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, bg!, 1, kg, v), of.Gate, cumulative, vFirst ? DeltaChunkState.Walk.InitialVFirst : 0, h0, null);
         var local = ChunkOut.GatedRows(shape, chunk, k, dO, cumulative, null, qb, ChunkOut.Read.Reverse, 1);
         var dh0 = ctx.Needs(6) ? Tensor.EmptyLike(h0!) : null;
         var back = DeltaChunkState.Walk.Reverse | (vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0);
@@ -67,21 +68,9 @@ internal static class DplrChunk
         local.Dispose();
         var dv = ChunkOut.GatedRows(shape, chunk, k, dO, cumulative, dh, qk, ChunkOut.Read.Reverse, 1, dValues, mak);
 
-        Tensor dq = Tensor.EmptyLike(q, DType.Float32), dk = Tensor.EmptyLike(k, DType.Float32), da = Tensor.EmptyLike(a, DType.Float32), db = Tensor.ZerosLike(b, DType.Float32);
-        var (dAB, dAK) = DeltaChunkWyBackward.Generalized(shape, chunk, of, m, values, h, dValues, da);
-        using (var dQK = ChunkIntra.Scores(shape, chunk, shape.V, dO, v, null, scale)) ChunkIntra.Backward(shape, chunk, q, k, cumulative, dQK, dq, dk);
-        using (var dQB = ChunkIntra.Scores(shape, chunk, shape.V, dO, values, null, scale)) ChunkIntra.Backward(shape, chunk, q, b, cumulative, dQB, dq, db, adds: true);
-        ChunkIntra.Backward(shape, chunk, a, k, cumulative, dAK, da, dk, isExclusive: true, adds: true);
-        ChunkIntra.Backward(shape, chunk, a, b, cumulative, dAB, da, db, isExclusive: true, adds: true);
-        var turned = shape.Transposed;
-        ChunkOut.AddGatedColumns(turned, chunk, dO, cumulative, h, dq, ChunkOut.Read.StateTransposed, scale);
-        ChunkOut.AddGatedColumns(turned, chunk, v, cumulative, dh, dk, ChunkOut.Read.StateTransposed | ChunkOut.Read.Reverse, 1);
-        ChunkOut.AddGatedColumns(turned, chunk, values, cumulative, dh, db, ChunkOut.Read.StateTransposed | ChunkOut.Read.Reverse, 1);
-
-        var needsG = ctx.Needs(5);
-        using var last = needsG ? ChunkState.Dot(shape, chunk, h, dh, ht, shape.K, shape.V) : null;
-        var dg = needsG ? Tensor.EmptyLike(cumulative) : null;
-        var d = DeltaChunkGates.Backward(shape, chunk, new(q, dq), new(a, da), true, new(k, dk), false, new(b, db), last, dg);
-        return [d.DQ, d.DK, dv, d.DA, d.DB, dg, dh0];
+        var x = Tensor.EmptyLike(v);
+        var dScores = ChunkScoresBackward.Run(shape, chunk, dO, scale, v, values, new(m, dValues, x, 1), null);
+        var d = ChunkGradients.Run(shape, chunk, new(q, dO), new(a, x), true, new(k, v), new(b, values), cumulative, dScores, h, dh, scale, 1, ctx.Needs(5));
+        return [d.DQ, d.DK, dv, d.DA, d.DB, d.DG, dh0];
     }
 }

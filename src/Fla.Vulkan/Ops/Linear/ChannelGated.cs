@@ -15,7 +15,7 @@ internal static class ChannelGated
         var states = ChunkState.Storage(shape, chunk, q.Device, q.DType);
         var walk = vFirst ? ChunkState.Walk.InitialVFirst | ChunkState.Walk.FinalVFirst : ChunkState.Walk.Forward;
         ChunkState.Run(shape, chunk, k, v, new(cumulative, default, IsVector: true), states, walk, initialState, ht, 1);
-        var scores = ChunkIntra.Scores(shape, chunk, shape.K, q, k, cumulative, scale);
+        var scores = ChunkScores.Of(shape, chunk, q, null, false, k, null, cumulative, scale).QK;
         var o = ChunkOut.GatedRows(shape, chunk, q, v, cumulative, states, scores, ChunkOut.Read.Forward, scale);
         if (Autograd.IsRecording(q, k, v, g, initialState))
         {
@@ -37,21 +37,16 @@ internal static class ChannelGated
         using var cumulative = Cumulative(shape, chunk, g);
         var gate = new ChunkGate(cumulative, default, IsVector: true);
         using var h = ChunkState.Storage(shape, chunk, device, q.DType);
-        var needsG = ctx.Needs(3);
-        using var ht = needsG ? Tensor.Empty(device, DType.Float32, shape.State(false)) : null;
-        ChunkState.Run(shape, chunk, k, v, gate, h, vFirst ? ChunkState.Walk.InitialVFirst : 0, h0, ht, 1);
+        ChunkState.Run(shape, chunk, k, v, gate, h, vFirst ? ChunkState.Walk.InitialVFirst : 0, h0, null, 1);
         using var dh = ChunkState.Storage(shape, chunk, device, q.DType);
         var dh0 = ctx.Needs(4) ? Tensor.EmptyLike(h0!) : null;
         var back = ChunkState.Walk.Reverse | (vFirst ? ChunkState.Walk.InitialVFirst | ChunkState.Walk.FinalVFirst : 0);
         ChunkState.Run(shape, chunk, q, dO, gate, dh, back, dht, dh0, scale);
 
         var dv = ChunkOut.GatedRows(shape, chunk, k, dO, cumulative, dh, scores, ChunkOut.Read.Reverse, 1);
-        using var dScores = ChunkIntra.Scores(shape, chunk, shape.V, dO, v, null, scale);
-        Tensor dq = Tensor.EmptyLike(q), dk = Tensor.EmptyLike(k);
-        using var last = needsG ? ChunkState.Dot(shape, chunk, h, dh, ht!, shape.K, shape.V) : null;
-        var dg = needsG ? Tensor.EmptyLike(g, DType.Float32) : null;
-        ChunkIntra.Gradients(shape, chunk, q, k, v, dO, cumulative, dScores, h, dh, last, dq, dk, dg, scale);
-        return [dq, dk, dv, dg, dh0];
+        var dScores = ChunkScoresBackward.Run(shape, chunk, dO, scale, v, null, null, null);
+        var d = ChunkGradients.Run(shape, chunk, new(q, dO), null, false, new(k, v), null, cumulative, dScores, h, dh, scale, 1, ctx.Needs(3));
+        return [d.DQ, d.DK, dv, d.DG, dh0];
     }
 
     private static Tensor Cumulative(LinearShape shape, int chunk, Tensor g)

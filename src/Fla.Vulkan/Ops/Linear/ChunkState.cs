@@ -62,20 +62,13 @@ internal static class ChunkState
     /// <summary>
     /// Σ of the state leaving each chunk times its gradient (both of one type), over <paramref name="width"/> elements for each of <paramref name="rows"/>: fp32 [chunks,H,rows].
     /// </summary>
-    public static Tensor Dot(LinearShape shape, int chunk, Tensor states, Tensor gradients, Tensor final, int rows, int width) =>
-        Dot(shape, chunk, states, gradients, final, rows, width, isEntering: false);
-
-    /// <summary>Σ of the state entering each chunk times the gradient of the one leaving it, over V: fp32 [chunks,H,K].</summary>
-    public static Tensor EnteringDot(LinearShape shape, int chunk, Tensor states, Tensor gradients) =>
-        Dot(shape, chunk, states, gradients, states, shape.K, shape.V, isEntering: true);
-
-    private static Tensor Dot(LinearShape shape, int chunk, Tensor states, Tensor gradients, Tensor final, int rows, int width, bool isEntering)
+    public static Tensor Dot(LinearShape shape, int chunk, Tensor states, Tensor gradients, Tensor final, int rows, int width)
     {
         var y = Tensor.Empty(states.Device, DType.Float32, shape.Chunks(chunk), shape.H, rows);
         var isAligned = width % 4 == 0 && (states.Address | gradients.Address | final.Address) % 16 == 0;
         DotKernel.Launch(states.Device,
             new(states, gradients, final, y, shape.Table(chunk), (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)rows, (uint)width, (uint)y.Count),
-            Grid.Over(y.Count, 32), states.DType.Variant(), 256, isAligned ? 1u : 0, isEntering ? 1u : 0);
+            Grid.Over(y.Count, 32), states.DType.Variant(), 256, isAligned ? 1u : 0);
         return y;
     }
 }

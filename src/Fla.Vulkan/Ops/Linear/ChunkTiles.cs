@@ -40,6 +40,9 @@ internal static class ChunkTiles
     /// <summary>Whether rows of a width hold whole tiles.</summary>
     public static uint AreFull(bool isWhole, int width, int width2) => isWhole && width % Size == 0 && width2 % Size == 0 ? 1u : 0;
 
+    /// <summary>Whether all chunks have <see cref="Size"/> tokens.</summary>
+    public static uint AreDense(LinearShape shape, int chunk) => chunk == Size && shape.Packed is null && shape.T % Size == 0 ? 1u : 0;
+
     /// <summary>Checks a chunk length.</summary>
     /// <exception cref="ShapeException">Not 16, 32 or 64.</exception>
     public static void Check(int chunkSize) => Require.That(chunkSize is 16 or 32 or 64, $"chunkSize is 16, 32 or 64, not {chunkSize}");

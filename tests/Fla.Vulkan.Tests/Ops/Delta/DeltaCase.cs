@@ -42,6 +42,9 @@ internal sealed record DeltaCase(int B = 2, int T = 70, int H = 2, int K = 32, i
     /// <summary>β is a logit.</summary>
     public bool HasRawBeta { get; init; }
 
+    /// <summary>Of every three β one is 0 and one next to nothing.</summary>
+    public bool HasIdleSteps { get; init; }
+
     /// <summary>What every op with gates and shared heads is tried with.</summary>
     public static IEnumerable<DeltaCase> Gated
     {
@@ -87,7 +90,7 @@ internal sealed record DeltaCase(int B = 2, int T = 70, int H = 2, int K = 32, i
     public override string ToString() =>
         $"{Type.ShortName()} B{B} T{T} H{H}{(Groups == 1 ? "" : $"x{Groups}")} K{K} V{V}{(Packed is null ? "" : $" [{string.Join(' ', Packed)}]")}{(VFirst ? " vFirst" : "")}"
         + $"{(Scale is { } s ? $" scale {s}" : "")}{(HasStates ? "" : " no states")}{(Normalizer == 1 ? "" : $" n{Normalizer}")}{(GateType == DType.Float32 ? "" : $" gates {GateType.ShortName()}")}"
-        + $"{(Householders == 1 ? "" : $" {Householders} householders")}{(HasUnitKeys ? "" : " free keys")}{(HasRawBeta ? " raw beta" : "")}{(HasGradients ? "" : " no gradients")}";
+        + $"{(Householders == 1 ? "" : $" {Householders} householders")}{(HasUnitKeys ? "" : " free keys")}{(HasRawBeta ? " raw beta" : "")}{(HasIdleSteps ? " idle steps" : "")}{(HasGradients ? "" : " no gradients")}";
 
     /// <summary>An input by the name that its gradient has in the references ("beta4" and "betaN" are β, "bias4" and "biasN" dt_bias).</summary>
     public RefTensor this[string name]
@@ -191,7 +194,15 @@ internal sealed record DeltaCase(int B = 2, int T = 70, int H = 2, int K = 32, i
 
     private RefTensor Key(int seed, int rows) => Round(HasUnitKeys ? Inputs.UnitVectors(seed, B, rows, H, K) : Inputs.Normal(seed, B, rows, H, K), Type);
 
-    private RefTensor Beta(int[] shape) => Round(Inputs.Normal(7, shape).Map(x => HasRawBeta ? x : (float)(1 / (1 + Math.Exp(-x)))), GateType);
+    private RefTensor Beta(int[] shape)
+    {
+        var beta = Inputs.Normal(7, shape).Map(x => HasRawBeta ? x : (float)(1 / (1 + Math.Exp(-x))));
+        if (HasIdleSteps) for (var i = 0; i < beta.Length; i++) beta.Data[i] *= i % 3 == 0 ? 0 : i % 3 == 1 ? Tiny : 1;
+        return Round(beta, GateType);
+    }
+
+    /// <summary>So little of a correction is left that it drowns in the storage type.</summary>
+    private double Tiny => Type == DType.Float16 ? 1e-4 : 1e-30;
 
     private RefTensor Gate(int seed, params int[] shape) => Round(Inputs.LogSigmoidGate(seed, shape, Normalizer, 0.1), GateType);
 

@@ -25,6 +25,8 @@ public sealed class DeltaChunkTests(TestDevice device) : DeviceTests(device)
             yield return new(usual with { B = 1, T = 65, H = 1, K = 256, V = 512, Type = DType.Float16 }, gate, 64);
             yield return new(usual with { B = 1, T = 67, H = 1, Normalizer = 0.01 }, gate, 64);
             yield return new(usual with { B = 1, T = 1, H = 1 }, gate, 64);
+            yield return new(usual with { B = 1, HasIdleSteps = true }, gate, 64);
+            yield return new(usual with { B = 1, T = 40, HasIdleSteps = true, Type = DType.Float16 }, gate, 32);
             yield return new(usual with { B = 1, T = 5, H = 1, Packed = [0, 0, 5, 5] }, gate, 64);
         }
     }
@@ -35,8 +37,9 @@ public sealed class DeltaChunkTests(TestDevice device) : DeviceTests(device)
     [TestCase("g", 64)]
     [TestCase("g", 16)]
     [TestCase("gk", 32)]
-    public void OtherRowsEraseFromTheUndecayedState(string gate, int chunk) =>
-        Check(new DeltaCase { B = 1, T = 77, H = 2, Packed = [0, 70, 77] }, gate, chunk, erasesKeys: false);
+    [TestCase("gk", 64, true)]
+    public void OtherRowsEraseFromTheUndecayedState(string gate, int chunk, bool hasIdleSteps = false) =>
+        Check(new DeltaCase { B = 1, T = 77, H = 2, Packed = [0, 70, 77], HasIdleSteps = hasIdleSteps }, gate, chunk, erasesKeys: false);
 
     /// <summary>Parts of the gate's gradient are as many as workgroups share an output: what none of them writes must not be added.</summary>
     [Test]
