@@ -65,9 +65,7 @@ public sealed unsafe partial class ComputeDevice : IDisposable
         try
         {
             var info = Choose(DeviceProbe.All(instance, options), options.Select);
-            var device = new ComputeDevice(instance, info, options);
-            device.ProbeChains();
-            return device;
+            return new(instance, info, options) { _chained = Chains(info, options) };
         }
         catch
         {
