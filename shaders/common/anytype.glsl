@@ -37,15 +37,18 @@ vec4 load4Any(AnyBuf p, uint type, uint i) {
     return x;
 }
 
+// Four elements of a 16-bit type.
+uvec2 pack4Any(uint type, vec4 x) {
+    uvec2 u;
+    if (type == 1) u = uvec2(f16Bits(x.x) | (f16Bits(x.y) << 16), f16Bits(x.z) | (f16Bits(x.w) << 16));
+    else u = uvec2(bf16Pair(x.x, x.y), bf16Pair(x.z, x.w));
+    return u;
+}
+
 void store4Any(AnyBuf p, uint type, uint i, vec4 x) {
     uint64_t a = uint64_t(p);
     if (type == 0) store4F(F32Buf(a), i, x);
-    else {
-        uvec4 bits;
-        if (type == 1) bits = uvec4(f16Bits(x.x), f16Bits(x.y), f16Bits(x.z), f16Bits(x.w));
-        else bits = uvec4(bf16Bits(x.x), bf16Bits(x.y), bf16Bits(x.z), bf16Bits(x.w));
-        U16x4Buf(a + uint64_t(i) * 2ul).v = uvec2(bits.x | (bits.y << 16), bits.z | (bits.w << 16));
-    }
+    else U16x4Buf(a + uint64_t(i) * 2ul).v = pack4Any(type, x);
 }
 
 // An index; an i64 beyond the range of i32 becomes -1, which no table has.

@@ -33,26 +33,27 @@ I32Buf atI(I32Buf p, uint64_t n) { return I32Buf(uint64_t(p) + n * 4ul); }
 vec4 load4F(F32Buf p, uint i) { return F32x4Buf(uint64_t(p) + uint64_t(i) * 4ul).v; }
 void store4F(F32Buf p, uint i, vec4 x) { F32x4Buf(uint64_t(p) + uint64_t(i) * 4ul).v = x; }
 
-uint bf16Bits(float x) {
+// The upper half of this is x in bf16. (Drivers convert to bfloat16_t as they like: NVIDIA's cuts the lower half off.)
+uint bf16Upper(float x) {
     uint b = floatBitsToUint(x);
-    bool isNan = (b & 0x7fffffffu) > 0x7f800000u;
-    return isNan ? ((b >> 16) | 0x40u) : ((b + 0x7fffu + ((b >> 16) & 1u)) >> 16);
+    return isnan(x) ? 0x7fffffffu : b + 0x7fffu + ((b >> 16) & 1u);
 }
+
+uint bf16Bits(float x) { return bf16Upper(x) >> 16; }
+
+// Two of them, the first in the lower half.
+uint bf16Pair(float x, float y) { return bitfieldInsert(bf16Upper(y), bf16Upper(x) >> 16, 0, 16); }
 
 float bf16Value(uint bits) { return uintBitsToFloat(bits << 16); }
 
-// Round to nearest even from the fp32 bits: packHalf2x16 leaves the rounding to the driver.
+// Round to nearest even from the fp32 bits: packHalf2x16 leaves the rounding to the driver. (One return: early ones become loops of one turn, which confuse drivers' compilers.)
 uint f16Bits(float x) {
     uint b = floatBitsToUint(x);
-    uint sign = (b >> 16) & 0x8000u;
     uint a = b & 0x7fffffffu;
-    if (a > 0x7f800000u) return sign | 0x7e00u;
-    if (a >= 0x477ff000u) return sign | 0x7c00u;
-    if (a < 0x38800000u) {                                 // subnormal: add the magic number that aligns the last place
-        float m = uintBitsToFloat(a) + 0.5;
-        return sign | (floatBitsToUint(m) - floatBitsToUint(0.5));
-    }
-    return sign | ((a + 0xfffu + ((a >> 13) & 1u) - 0x38000000u) >> 13);
+    uint normal = (a + 0xfffu + ((a >> 13) & 1u) - 0x38000000u) >> 13;
+    uint subnormal = floatBitsToUint(uintBitsToFloat(a) + 0.5) - floatBitsToUint(0.5);      // the magic number aligns the last place
+    uint large = a > 0x7f800000u ? 0x7e00u : 0x7c00u;
+    return ((b >> 16) & 0x8000u) | (a >= 0x477ff000u ? large : a < 0x38800000u ? subnormal : normal);
 }
 
 float f16Value(uint bits) { return unpackHalf2x16(bits).x; }
@@ -60,9 +61,11 @@ float f16Value(uint bits) { return unpackHalf2x16(bits).x; }
 #if defined(T_f16) || defined(T_bf16)
 #ifdef T_f16
 #define TO_BITS f16Bits
+#define TO_PAIR(x, y) (f16Bits(x) | (f16Bits(y) << 16))
 #define FROM_BITS f16Value
 #else
 #define TO_BITS bf16Bits
+#define TO_PAIR bf16Pair
 #define FROM_BITS bf16Value
 #endif
 #define TBuf U16Buf
@@ -76,7 +79,7 @@ vec4 unpack4(uvec2 u) { return vec4(unpackHalf2x16(u.x), unpackHalf2x16(u.y)); }
 #else
 vec4 unpack4(uvec2 u) { return uintBitsToFloat(uvec4(u.x << 16, u.x & 0xffff0000u, u.y << 16, u.y & 0xffff0000u)); }
 #endif
-uvec2 pack4(vec4 x) { return uvec2(TO_BITS(x.x) | (TO_BITS(x.y) << 16), TO_BITS(x.z) | (TO_BITS(x.w) << 16)); }
+uvec2 pack4(vec4 x) { return uvec2(TO_PAIR(x.x, x.y), TO_PAIR(x.z, x.w)); }
 #define Raw4T uvec2
 Raw4T raw4T(TBuf p, uint i) { return U16x4Buf(uint64_t(p) + uint64_t(i) * 2ul).v; }
 vec4 value4T(Raw4T raw) { return unpack4(raw); }

@@ -2,8 +2,9 @@
 struct Sequence { uint number; uint first; uint end; };
 
 Sequence sequenceAt(I32Buf starts, uint span, uint number) {
-    if (isNull(starts)) return Sequence(number, number * span, (number + 1) * span);
-    return Sequence(number, uint(starts.v[number]), uint(starts.v[number + 1]));
+    Sequence s = Sequence(number, number * span, (number + 1) * span);
+    if (!isNull(starts)) s = Sequence(number, uint(starts.v[number]), uint(starts.v[number + 1]));
+    return s;
 }
 
 // The sequence that holds a token.

@@ -51,16 +51,14 @@ void main() {
     vec4 taps[W], window[W], bias = biasOf(args.bias, c);
     readTaps(args.weight, c, taps);
     Sequence s = Sequence(0, 0, 0);
-    [[dont_unroll]] for (uint base = first; base < end; base += BATCH) {
-        [[unroll]] for (uint b = 0; b < BATCH; ++b) ahead[b] = fetch(args.x, base + b, c);
-        [[unroll]] for (uint b = 0; b < BATCH; ++b) if (has(HAS_OTHER)) other[b] = fetch(args.residual, base + b, c);
+    [[dont_unroll]] for (uint base = first; base < (has(LOOPED) ? end : first + 1); base += BATCH) {
+        uint64_t x = placeOf(args.x, base, c), residual = placeOf(args.residual, base, c), to = placeOf(args.y, base, c);
+        uint last = has(WHOLE) ? BATCH : args.tokens - 1 - base;
+        [[unroll]] for (uint b = 0; b < BATCH; ++b) ahead[b] = fetchAt(after(x, min(b, last)), c);
+        [[unroll]] for (uint b = 0; b < BATCH; ++b) if (has(HAS_OTHER)) other[b] = fetchAt(after(residual, min(b, last)), c);
         if (base == first) {
             s = sequenceOfRun(first);
-            [[unroll]] for (uint w = 1; w < W; ++w) {
-                int t = int(first - s.first) - int(W) + int(w);
-                window[w] = value(back[w]);
-                if (t < 0) window[w] = earlier(s, t, c);
-            }
+            startWindow(s, first, c, back, window);
         }
         [[unroll]] for (uint b = 0; b < BATCH; ++b) {
             uint token = base + b;
@@ -74,7 +72,7 @@ void main() {
             vec4 y = convolved(taps, window, bias);
             if (has(SILU)) y *= sigmoid(y);
             if (has(HAS_OTHER)) y += value(other[b]);
-            storeRowAny(atAny(args.y, typeOf(X), uint64_t(token) * args.channels), typeOf(X), c, args.channels, has(WIDE), y);
+            putAt(after(to, b), c, packQuadAny(typeOf(X), y));
         }
     }
 }

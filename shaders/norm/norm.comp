@@ -35,14 +35,14 @@ uint rowOf(uint first, uint p) { return min(first + p / CHUNKS, args.rows - 1); 
 
 void loadTurn(uint first, uint lane, uint start) {
     [[unroll]] for (uint p = 0; p < PIECES; p++) {
-        uint i = placeOf(p, lane, start), row = rowOf(first, p);
+        uint i = columnOf(p, lane, start), row = rowOf(first, p);
         uint64_t at = uint64_t(row) * args.width;
         x[p] = load(args.x, INPUT, at, i);
         if (has(HAS_RESIDUAL)) residual[p] = load(args.residual, RESIDUAL, at, i);
         if (has(GATE_BEFORE) || has(GATE_AFTER)) gate[p] = load(args.gate, INPUT, at, i);
     }
     [[unroll]] for (uint p = 0; p < (has(GROUPED) ? PIECES : CHUNKS); p++) {
-        uint i = placeOf(p, lane, start);
+        uint i = columnOf(p, lane, start);
         uint64_t column = uint64_t(rowOf(first, p) % args.groups) * args.width;
         if (has(HAS_WEIGHT)) weight[p] = load(args.weight, WEIGHT, column, i);
         if (has(HAS_BIAS)) bias[p] = load(args.bias, BIAS, column, i);
@@ -66,7 +66,7 @@ void main() {
         loadTurn(first, lane, start);
         [[unroll]] for (uint p = 0; p < PIECES; p++) {
             [[unroll]] for (uint e = 0; e < 2; e++) {
-                vec4 s = summed(p, e) * insideRow(placeOf(p, lane, start) + 4 * e, args.width);
+                vec4 s = summed(p, e) * inside(columnOf(p, lane, start) + 4 * e);
                 total[p / CHUNKS] += has(SUBTRACT_MEAN) ? dot(s, vec4(1)) : dot(s, s);
             }
         }
@@ -81,7 +81,7 @@ void main() {
             if (has(LONG)) loadTurn(first, lane, start);
             [[unroll]] for (uint p = 0; p < PIECES; p++) {
                 [[unroll]] for (uint e = 0; e < 2; e++) {
-                    vec4 s = (summed(p, e) - mean[p / CHUNKS]) * insideRow(placeOf(p, lane, start) + 4 * e, args.width);
+                    vec4 s = (summed(p, e) - mean[p / CHUNKS]) * inside(columnOf(p, lane, start) + 4 * e);
                     total[p / CHUNKS] += dot(s, s);
                 }
             }
@@ -100,7 +100,7 @@ void main() {
     [[dont_unroll]] for (uint start = 0; start < ROW_END; start += TURN) {
         if (has(LONG)) loadTurn(first, lane, start);
         [[unroll]] for (uint p = 0; p < PIECES; p++) {
-            uint i = placeOf(p, lane, start), row = first + p / CHUNKS, q = has(GROUPED) ? p : p % CHUNKS;
+            uint i = columnOf(p, lane, start), row = first + p / CHUNKS, q = has(GROUPED) ? p : p % CHUNKS;
             if (row >= args.rows) continue;
             vec4 s[2], n[2];
             [[unroll]] for (uint e = 0; e < 2; e++) {

@@ -38,7 +38,7 @@ float rstd[ROWS], mean[ROWS];
 
 void loadTurn(uint rows[ROWS], uint lane, uint start) {
     [[unroll]] for (uint p = 0; p < PIECES; p++) {
-        uint i = placeOf(p, lane, start);
+        uint i = columnOf(p, lane, start);
         uint64_t at = uint64_t(rows[p / CHUNKS]) * args.width;
         s[p] = load(args.s, SUM, at, i);
         dy[p] = load(args.dy, GRADIENT, at, i);
@@ -49,8 +49,8 @@ void loadTurn(uint rows[ROWS], uint lane, uint start) {
 
 void loadParameters(uint group, uint lane, uint start) {
     [[unroll]] for (uint p = 0; p < CHUNKS; p++) {
-        if (has(HAS_WEIGHT)) weight[p] = load(args.weight, WEIGHT, uint64_t(group) * args.width, placeOf(p, lane, start));
-        if (has(HAS_BIAS)) bias[p] = load(args.bias, BIAS, uint64_t(group) * args.width, placeOf(p, lane, start));
+        if (has(HAS_WEIGHT)) weight[p] = load(args.weight, WEIGHT, uint64_t(group) * args.width, columnOf(p, lane, start));
+        if (has(HAS_BIAS)) bias[p] = load(args.bias, BIAS, uint64_t(group) * args.width, columnOf(p, lane, start));
     }
 }
 
@@ -87,21 +87,24 @@ void main() {
 
     [[dont_unroll]] for (uint base = 0; base < args.rows; base += args.slots * ROWS) {
         uint rows[ROWS];
-        float inside[ROWS], sumXu[ROWS], sumU[ROWS];
+        bool isRow[ROWS];
+        float sumXu[ROWS], sumU[ROWS];
         [[unroll]] for (uint r = 0; r < ROWS; r++) {
             uint row = base + r * args.slots + slot;
-            inside[r] = isSlot && row < args.rows ? 1.0 : 0.0;
+            isRow[r] = isSlot && row < args.rows;
             rows[r] = min(row, args.rows - 1);
             rstd[r] = args.stats.v[rows[r]];
             mean[r] = has(SUBTRACT_MEAN) ? args.stats.v[args.rows + rows[r]] : 0.0;
             sumXu[r] = sumU[r] = 0;
         }
         vec4 dns[PIECES * 2];       // dn where it has a gate: exponentials are dear
-        [[dont_unroll]] for (uint start = 0; start < ROW_END; start += TURN) {
+        // A loop whose turns no compiler can count, though a row that is not long has but one: what follows unpacks again what this unpacks, and kept from here to there it would
+        // take twice the registers.
+        [[dont_unroll]] for (uint start = 0; start < args.width; start += TURN) {
             loadTurn(rows, lane, start);
             if (has(LONG)) loadParameters(group, lane, start);
             [[unroll]] for (uint p = 0; p < PIECES; p++) {
-                uint i = placeOf(p, lane, start);
+                uint i = columnOf(p, lane, start);
                 vec4 dgate[2];
                 [[unroll]] for (uint e = 0; e < 2; e++) {
                     vec4 x = normed(p, e), dn = quad(dy[p], GRADIENT, e);
@@ -112,11 +115,11 @@ void main() {
                         dn *= act(g, s_);
                         dns[2 * p + e] = dn;
                     }
-                    vec4 u = dn * weightOf(p, e) * insideRow(i + 4 * e, args.width);
+                    vec4 u = dn * weightOf(p, e) * inside(i + 4 * e);
                     sumXu[p / CHUNKS] += dot(x, u);
                     sumU[p / CHUNKS] += dot(u, vec4(1));
                 }
-                if (has(GATE_AFTER) && has(HAS_DGATE) && inside[p / CHUNKS] != 0) store(args.dgate, INPUT, uint64_t(rows[p / CHUNKS]) * args.width, i, dgate);
+                if (has(GATE_AFTER) && has(HAS_DGATE) && isRow[p / CHUNKS]) store(args.dgate, INPUT, uint64_t(rows[p / CHUNKS]) * args.width, i, dgate);
             }
         }
         [[unroll]] for (uint r = 0; r < ROWS; r++) {
@@ -128,39 +131,41 @@ void main() {
                 loadTurn(rows, lane, start);
                 loadParameters(group, lane, start);
             }
-            [[unroll]] for (uint p = 0; p < PIECES; p++) {
-                uint r = p / CHUNKS, i = placeOf(p, lane, start), q = p % CHUNKS;
-                if (inside[r] == 0) continue;
-                vec4 dx[2], dgate[2], w[2], b[2];
-                [[unroll]] for (uint e = 0; e < 2; e++) {
-                    vec4 x = normed(p, e), dn = has(LONG) || !has(GATE_AFTER) ? gradient(p, e) : dns[2 * p + e], ds = (dn * weightOf(p, e) - x * sumXu[r] - sumU[r]) * rstd[r];
-                    if (has(HAS_SUM)) ds += quad(dsum[p], SUM_GRADIENT, e);
-                    if (has(GATE_BEFORE)) {
-                        vec4 g = quad(gate[p], INPUT, e), s_ = sigmoid(g);
-                        dgate[e] = ds * quad(s[p], SUM, e) * actSlope(g, s_);
-                        ds *= act(g, s_);
-                    }
-                    dx[e] = ds;
-                    w[e] = dn * x;
-                    b[e] = dn;
-                    if (!has(LONG)) {
-                        dweight[2 * q + e] += w[e];
-                        dbias[2 * q + e] += b[e];
-                    }
-                }
+            [[unroll]] for (uint r = 0; r < ROWS; r++) {
+                if (!isRow[r]) continue;
                 uint64_t at = uint64_t(rows[r]) * args.width;
-                store(args.dx, INPUT, at, i, dx);
-                if (has(HAS_RESIDUAL)) store(args.dresidual, RESIDUAL, at, i, dx);
-                if (has(GATE_BEFORE) && has(HAS_DGATE)) store(args.dgate, INPUT, at, i, dgate);
-                if (has(LONG) && has(HAS_DWEIGHT)) addTo(args.dweight, slot, i, base + r == 0, w);
-                if (has(LONG) && has(HAS_DBIAS)) addTo(args.dbias, slot, i, base + r == 0, b);
+                [[unroll]] for (uint q = 0; q < CHUNKS; q++) {
+                    uint p = r * CHUNKS + q, i = columnOf(p, lane, start);
+                    vec4 dx[2], dgate[2], w[2], b[2];
+                    [[unroll]] for (uint e = 0; e < 2; e++) {
+                        vec4 x = normed(p, e), dn = has(LONG) || !has(GATE_AFTER) ? gradient(p, e) : dns[2 * p + e], ds = (dn * weightOf(p, e) - x * sumXu[r] - sumU[r]) * rstd[r];
+                        if (has(HAS_SUM)) ds += quad(dsum[p], SUM_GRADIENT, e);
+                        if (has(GATE_BEFORE)) {
+                            vec4 g = quad(gate[p], INPUT, e), s_ = sigmoid(g);
+                            dgate[e] = ds * quad(s[p], SUM, e) * actSlope(g, s_);
+                            ds *= act(g, s_);
+                        }
+                        dx[e] = ds;
+                        w[e] = dn * x;
+                        b[e] = dn;
+                        if (!has(LONG)) {
+                            dweight[2 * q + e] += w[e];
+                            dbias[2 * q + e] += b[e];
+                        }
+                    }
+                    store(args.dx, INPUT, at, i, dx);
+                    if (has(HAS_RESIDUAL)) store(args.dresidual, RESIDUAL, at, i, dx);
+                    if (has(GATE_BEFORE) && has(HAS_DGATE)) store(args.dgate, INPUT, at, i, dgate);
+                    if (has(LONG) && has(HAS_DWEIGHT)) addTo(args.dweight, slot, i, base + r == 0, w);
+                    if (has(LONG) && has(HAS_DBIAS)) addTo(args.dbias, slot, i, base + r == 0, b);
+                }
             }
         }
     }
 
     if (has(LONG) || !isSlot) return;
     [[unroll]] for (uint q = 0; q < CHUNKS; q++) {
-        uint i = placeOf(q, lane, 0);
+        uint i = columnOf(q, lane, 0);
         if (has(HAS_DWEIGHT)) storeOct(AnyBuf(uint64_t(atF(args.dweight, uint64_t(slot) * args.width))), 0, i, args.width, has(WIDE), dweight[2 * q], dweight[2 * q + 1]);
         if (has(HAS_DBIAS)) storeOct(AnyBuf(uint64_t(atF(args.dbias, uint64_t(slot) * args.width))), 0, i, args.width, has(WIDE), dbias[2 * q], dbias[2 * q + 1]);
     }

@@ -18,7 +18,7 @@ public static class Convolutions
     /// <summary>The most taps a short convolution can have.</summary>
     public const int MaxTaps = 16;
 
-    private const uint WideFlag = 1, SiluFlag = 2, BiasFlag = 4, ResidualFlag = 8, StateFlag = 16, FinalFlag = 32, SumsFlag = 64, WholeFlag = 128;
+    private const uint WideFlag = 1, SiluFlag = 2, BiasFlag = 4, ResidualFlag = 8, StateFlag = 16, FinalFlag = 32, SumsFlag = 64, WholeFlag = 128, LoopedFlag = 256;
     private const int BiasType = 8, WeightType = 4, StateType = 12, OutputType = 16, FinalType = 20;
 
     /// <summary>Invocations that fill a large device, and tokens that an invocation then has at most: backward, enough to pay for its sums.</summary>
@@ -31,7 +31,7 @@ public static class Convolutions
     private readonly record struct ForwardArgs(In X, In Weight, In Bias, In Residual, In State, Out Y, In Starts,
         uint Tokens, uint Channels, uint Span, uint Sequences, uint Run);
 
-    private readonly record struct BackwardArgs(In DY, In X, In Weight, In Bias, In State, In DFinal, Out DX, Out Sums, In Starts,
+    private readonly record struct BackwardArgs(In DY, In X, In Weight, In Bias, In State, In DFinal, Out DX, Out DWeight, Out DBias, In Starts,
         uint Tokens, uint Channels, uint Span, uint Sequences, uint Run);
 
     private readonly record struct StepArgs(In X, In Weight, In Bias, In Residual, InOut State, Out Y, uint Sequences, uint Channels, uint Taps, uint IsSilu, uint Types);
@@ -135,34 +135,32 @@ public static class Convolutions
         var given = dy[0]?.As(x.DType) ?? Tensor.ZerosLike(x);
         var run = call.BackwardRun(x.Device);
         var runs = (int)((call.Tokens + run - 1) / run);
-        using var parts = ctx.Needs(1) || ctx.Needs(2) ? Tensor.Empty(x.Device, DType.Float32, runs, call.Taps + 1, call.Channels) : null;
+        var hasSums = ctx.Needs(1) || ctx.Needs(2);
+        using var weights = hasSums ? Tensor.Empty(x.Device, DType.Float32, runs, call.Channels, call.Taps) : null;
+        using var biases = hasSums && bias is not null ? Tensor.Empty(x.Device, DType.Float32, runs, call.Channels) : null;
 
-        Tensor? dx = Tensor.EmptyLike(x), dweight = null, dbias = null, dstate = null;
-        RunBackward(call, Mode.Tokens, given, x, weight, bias, state, dfinal, dx, parts, starts, run);
-        if (ctx.Needs(4)) RunBackward(call, Mode.State, given, x, weight, bias, state, dfinal, dstate = Tensor.EmptyLike(state!), null, starts, run);
-        if (parts is not null)
-        {
-            // Σ_t dpre_t·x_{t−W+1+w} for every tap, then Σ_t dpre_t: fp32 [W + 1, C].
-            using var sums = Reductions.Run(parts, 1, runs, (long)(call.Taps + 1) * call.Channels, Reduction.Sum, DType.Float32, [call.Taps + 1, call.Channels]);
-            using var taps = sums.Narrow(0, call.Taps);
-            using var last = sums.Narrow(call.Taps, 1);
-            using var turned = Transposes.LastTwo(taps);
-            if (ctx.Needs(1)) dweight = turned.To(weight.DType).View(weight.Shape);
-            if (ctx.Needs(2)) dbias = last.To(bias!.DType).View(call.Channels);
-        }
+        Tensor? dx = Tensor.EmptyLike(x), dstate = null;
+        RunBackward(call, Mode.Tokens, given, x, weight, bias, state, dfinal, dx, weights, biases, starts, run);
+        if (ctx.Needs(4)) RunBackward(call, Mode.State, given, x, weight, bias, state, dfinal, dstate = Tensor.EmptyLike(state!), null, null, starts, run);
+        Tensor? dweight = ctx.Needs(1) ? Total(weights!, weight) : null, dbias = ctx.Needs(2) ? Total(biases!, bias!) : null;
         return [ctx.Needs(0) ? dx : null, dweight, dbias, ctx.Needs(3) ? dy[0] : null, dstate];
     }
+
+    /// <summary>The sum over runs, as a parameter has it.</summary>
+    private static Tensor Total(Tensor parts, Tensor parameter) =>
+        Reductions.Run(parts, 1, parts.Size(0), parameter.Count, Reduction.Sum, parameter.DType, parameter.Shape);
 
     private static void RunForward(Call call, Mode mode, Tensor x, Tensor weight, Tensor? bias, Tensor? residual, Tensor? state, Tensor y, Tensor? starts)
     {
         var run = call.ForwardRun(x.Device);
         Forward.Launch(x.Device, new(x, weight, bias, residual, state, y, starts, (uint)call.Tokens, (uint)call.Channels, (uint)call.Span, (uint)call.Sequences, (uint)run),
-            call.GridOf(mode, run), null, call.Spec(x, mode, weight, bias, state, y, null, Has(ResidualFlag, residual) | Wide(call, x, weight, bias, residual, y) | call.Whole(run, starts), call.ForwardBatch(x.Device)));
+            call.GridOf(mode, run), null, call.Spec(x, mode, weight, bias, state, y, null, Has(ResidualFlag, residual) | Wide(call, x, weight, bias, residual, y) | call.Whole(run, starts)
+                | (run > call.ForwardBatch(x.Device) ? LoopedFlag : 0), call.ForwardBatch(x.Device)));
     }
 
-    private static void RunBackward(Call call, Mode mode, Tensor dy, Tensor x, Tensor weight, Tensor? bias, Tensor? state, Tensor? dfinal, Tensor y, Tensor? sums, Tensor? starts, int run) =>
-        BackwardKernel.Launch(x.Device, new(dy, x, weight, bias, state, dfinal, y, sums, starts, (uint)call.Tokens, (uint)call.Channels, (uint)call.Span, (uint)call.Sequences, (uint)run),
-            call.GridOf(mode, run), null, call.Spec(x, mode, weight, bias, state, y, dfinal, Has(SumsFlag, sums) | Wide(call, dy, x, weight, bias, y, sums) | call.Whole(run, starts), Call.Batch(x.Device)));
+    private static void RunBackward(Call call, Mode mode, Tensor dy, Tensor x, Tensor weight, Tensor? bias, Tensor? state, Tensor? dfinal, Tensor y, Tensor? dweight, Tensor? dbias, Tensor? starts, int run) =>
+        BackwardKernel.Launch(x.Device, new(dy, x, weight, bias, state, dfinal, y, dweight, dbias, starts, (uint)call.Tokens, (uint)call.Channels, (uint)call.Span, (uint)call.Sequences, (uint)run),
+            call.GridOf(mode, run), null, call.Spec(x, mode, weight, bias, state, y, dfinal, Has(SumsFlag, dweight) | Wide(call, dy, x, weight, bias, y, dweight, dbias) | call.Whole(run, starts), Call.Batch(x.Device)));
 
     private static uint Has(uint flag, Tensor? tensor) => tensor is null ? 0 : flag;
 
@@ -194,8 +192,8 @@ public static class Convolutions
             return new(RowLayout.Index(RowLayout.RowCount(x), x), span, channels, taps, sequences, activation == ConvolutionActivation.Silu ? 1u : 0u);
         }
 
-        /// <summary>Tokens that an invocation reads ahead; backward, as many of two tensors.</summary>
-        public static int Batch(ComputeDevice device) => device.IsCpu ? 2 : 8;
+        /// <summary>Tokens that an invocation reads ahead; backward, as many of two tensors. With more than one, LLVM 21 under lavapipe 26 gets some variants wrong (without its optimiser none).</summary>
+        public static int Batch(ComputeDevice device) => device.IsCpu ? 1 : 8;
 
         /// <summary>The same of one tensor.</summary>
         public int ForwardBatch(ComputeDevice device) => device.IsCpu ? 2 : MostTokens;

@@ -4,7 +4,8 @@ namespace Fla.Vulkan.Ops;
 internal sealed record NormCall
 {
     private const uint SubtractMeanFlag = 1, GateAfterFlag = 2, GateBeforeFlag = 4, GateSigmoidFlag = 8, WideFlag = 16, ResidualFlag = 32, WeightFlag = 64, BiasFlag = 128, SumFlag = 256,
-        StatsFlag = 512, GroupedFlag = 1024, GateGradientFlag = 2048, WeightGradientFlag = 4096, BiasGradientFlag = 8192, LongFlag = 16384;
+        StatsFlag = 512, GroupedFlag = 1024, GateGradientFlag = 2048, WeightGradientFlag = 4096, BiasGradientFlag = 8192, LongFlag = 16384,
+        FullFlag = 32768;
     private const int ResidualType = 0, WeightType = 4, BiasType = 8, OutputType = 12, SumType = 16, SumGradientType = 20, GradientType = 24, InputType = 28;
     private const int MinRowsPerSlot = 4;
 
@@ -68,7 +69,7 @@ internal sealed record NormCall
             | (RowLayout.TypeCode(y) << OutputType) | (RowLayout.TypeCode(sum) << SumType) | (RowLayout.TypeCode(X) << InputType);
         var plan = NormPlan.Of(X.Device, width);
         var has = Has(ResidualFlag, Residual) | Has(WeightFlag, Weight) | Has(BiasFlag, Bias) | Has(SumFlag, sum) | Has(StatsFlag, stats) | (Groups > 1 ? GroupedFlag : 0)
-            | (RowLayout.AreOcts(width, X, Residual, Weight, Bias, Gate, y, sum) ? WideFlag : 0) | (plan.IsLong(width) ? LongFlag : 0);
+            | Layout(plan, width, RowLayout.AreOcts(width, X, Residual, Weight, Bias, Gate, y, sum));
         Forward.Launch(X.Device, new(X, Residual, Weight, Bias, Gate, y, sum, stats, RowLayout.Index(rows, X), (uint)width, (uint)Groups, invCount, Eps),
             Grid.Over(rows, plan.SlotsPerWorkgroup * plan.Rows), null, plan.Spec(flags | has, types));
         if (isRecording)
@@ -115,12 +116,15 @@ internal sealed record NormCall
         using var weights = ctx.Needs(1) ? Tensor.Empty(device, DType.Float32, slots / groups, groups * width) : null;
         using var biases = ctx.Needs(2) ? Tensor.Empty(device, DType.Float32, slots / groups, groups * width) : null;
         var has = Has(ResidualFlag, dresidual) | Has(WeightFlag, weight) | Has(BiasFlag, bias) | Has(SumFlag, dsum) | Has(GateGradientFlag, dgate) | Has(WeightGradientFlag, weights)
-            | Has(BiasGradientFlag, biases) | (RowLayout.AreOcts(width, given, s, gate, weight, bias, dsum, dx, dresidual, dgate) ? WideFlag : 0) | (plan.IsLong(width) ? LongFlag : 0);
+            | Has(BiasGradientFlag, biases) | Layout(plan, width, RowLayout.AreOcts(width, given, s, gate, weight, bias, dsum, dx, dresidual, dgate));
         BackwardKernel.Launch(device, new(given, s, gate, weight, bias, stats, dsum, dx, dresidual, dgate, weights, biases, (uint)rows, (uint)width, (uint)groups, (uint)slots, invCount),
             Grid.Over(slots, plan.SlotsPerWorkgroup), null, plan.Spec(flags | has, types));
         Tensor? dweight = Total(weights, weight), dbias = Total(biases, bias);
         return [dx, dweight, dbias, ctx.Needs(3) ? dresidual ?? dx : null, dgate];
     }
+
+    private static uint Layout(NormPlan plan, int width, bool areOcts) =>
+        (areOcts ? WideFlag : 0) | (areOcts && plan.IsFull(width) ? FullFlag : 0) | (plan.IsLong(width) ? LongFlag : 0);
 
     private static uint Has(uint flag, Tensor? tensor) => tensor is null ? 0 : flag;
 

@@ -14,10 +14,6 @@ internal readonly record struct NormPlan(int Workgroup, int Lanes, int Chunks, i
 {
     private const int Oct = 8;
     private const int InFlight = 4;
-    private const int CpuWorkgroups = 16;
-
-    /// <summary>Four workgroups for each multiprocessor of a large card.</summary>
-    private const int Workgroups = 528;
 
     /// <summary>Rows that a workgroup has at once.</summary>
     public int SlotsPerWorkgroup => Workgroup / Lanes;
@@ -38,11 +34,14 @@ internal readonly record struct NormPlan(int Workgroup, int Lanes, int Chunks, i
     /// <summary>Whether rows do not fit into their invocations at once.</summary>
     public bool IsLong(int width) => width > Lanes * Chunks * Oct;
 
+    /// <summary>Whether rows are just what their invocations hold.</summary>
+    public bool IsFull(int width) => width == Lanes * Chunks * Oct;
+
     /// <summary>Slots that share the rows of a backward pass, a multiple of the groups and no more than there are rows: enough to fill the device, but each with enough
     /// rows to pay for its sums.</summary>
     public int Slots(ComputeDevice device, long rows, int groups, int least)
     {
-        var fill = (device.IsCpu ? CpuWorkgroups : Workgroups) * SlotsPerWorkgroup;
+        var fill = RowLayout.Fill(device) * SlotsPerWorkgroup;
         return (int)Math.Clamp(rows / groups / least, 1, Math.Max(1, fill / groups)) * groups;
     }
 

@@ -5,9 +5,10 @@ using NUnit.Framework;
 
 namespace Fla.Vulkan.Tests.Ops.Nn;
 
+/// <summary>Every choice meets every other, two at a time: each combination is pipelines of its own, which take most of the time.</summary>
 public sealed class NormsTests(TestDevice device) : NnTests(device)
 {
-    [Test]
+    [Test, Pairwise]
     public void RmsAndLayerNorm([Values] bool isRms, [ValueSource(nameof(FloatTypes))] DType type, [Values(8, 37, 64, 1000)] int width, [Values] bool hasAffine)
     {
         RefTensor x = Normal(1, type, 3, 5, width), dy = Normal(2, type, 3, 5, width);
@@ -20,7 +21,7 @@ public sealed class NormsTests(TestDevice device) : NnTests(device)
         Check(expected, type, o, dy, ("x", leaf), ("weight", weight), ("bias", bias));
     }
 
-    [Test]
+    [Test, Pairwise]
     public void PrenormWithResiduals([Values] bool isRms, [ValueSource(nameof(FloatTypes))] DType type, [ValueSource(nameof(FloatTypes))] DType residualType)
     {
         RefTensor x = Normal(5, type, 9, 24), r = Normal(6, residualType, 9, 24), w = Normal(7, DType.Float32, 24), dy = Normal(8, type, 9, 24), ds = Normal(9, residualType, 9, 24);
@@ -71,7 +72,7 @@ public sealed class NormsTests(TestDevice device) : NnTests(device)
         Check(Reference.GroupNorm(x, groups, w, b, r, 1e-5, isRms, dy, ds), type, [("o", o, dy), ("residual", sum, ds)], ("x", leaf), ("weight", weight), ("bias", bias), ("residual", residual));
     }
 
-    [Test]
+    [Test, Pairwise]
     public void FusedGatedNorms([Values] bool isRms, [Values] NormGate gate, [ValueSource(nameof(FloatTypes))] DType type, [Values(16, 35, 256)] int width)
     {
         RefTensor x = Normal(25, type, 6, width), g = Normal(26, type, 6, width), w = Normal(27, DType.Float32, width), b = Normal(28, DType.Float32, width), dy = Normal(29, type, 6, width);
@@ -99,7 +100,7 @@ public sealed class NormsTests(TestDevice device) : NnTests(device)
         Check(expected, DType.Float32, [("o", o, dy), ("residual", sum, ds)], ("x", leaf), ("g", gate), ("weight", weight), ("residual", residual));
     }
 
-    [Test]
+    [Test, Pairwise]
     public void MambaGatedNorms([Values] bool isRms, [Values] bool normBeforeGate, [Values(null, 12)] int? groupSize, [ValueSource(nameof(FloatTypes))] DType type)
     {
         RefTensor x = Normal(36, type, 7, 24), z = Normal(37, type, 7, 24), w = Normal(38, type, 24), b = Normal(39, type, 24), dy = Normal(40, type, 7, 24);
