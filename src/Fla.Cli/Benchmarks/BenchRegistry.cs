@@ -10,6 +10,7 @@ internal static class BenchRegistry
     public static readonly BenchOp[] All =
     [
         .. SequenceFamilies.All.SelectMany(f => f.Ops()),
+        new AttentionOp(),
         new RowOp("rms_norm", 1, false, width => width, i => Norms.RmsNorm(i[0], i[1]), RowFormulas.RmsNorm),
         new RowOp("rms_norm_gated", 2, true, width => width, i => Norms.FusedRmsNormGated(i[0], i[1], i[2]), RowFormulas.RmsNormGated),
         new RowOp("swiglu", 2, false, _ => 0, i => Activations.SwiGlu(i[0], i[1]), RowFormulas.SwiGlu),

@@ -30,9 +30,9 @@ public sealed class BenchCommandTests
         Assert.That(() => BenchRegistry.Find(["chunk_nothing"]), Throws.TypeOf<Fla.Vulkan.FlaException>().With.Message.Contains("chunk_nothing"));
     }
 
-    /// <summary>Of fla's own runner, what exists here: not yet rwkv6, hgrn, the preconditioned rules, and attention.</summary>
+    /// <summary>Of fla's own runner, what exists here: not yet rwkv6, hgrn and the preconditioned rules.</summary>
     [TestCase("chunk_retention", "chunk_linear_attn", "chunk_gla", "chunk_delta_rule", "chunk_gdn", "chunk_kda", "chunk_simple_gla", "chunk_rwkv7", "chunk_comba",
-        "chunk_dplr_delta_rule", "chunk_lightning_attn")]
+        "chunk_dplr_delta_rule", "chunk_lightning_attn", "parallel_attn")]
     public void OpsHaveTheNamesOfFlasRunner(params string[] names) => Assert.That(names, Is.SubsetOf(BenchRegistry.All.Select(o => o.Name)));
 
     [TestCaseSource(typeof(SequenceFamilies), nameof(SequenceFamilies.All))]
@@ -44,6 +44,15 @@ public sealed class BenchCommandTests
             using var scope = device.Scope();
             Assert.That(op.Make(device, Fla.Vulkan.DType.Float32, new(1, 20, 2, 16)).Error(), Is.LessThan(1e-4), op.Name);
         }
+    }
+
+    [TestCase(2)]
+    [TestCase(20)]
+    public void AttentionIsItsFormula(int tokens)
+    {
+        using var device = Fla.Vulkan.ComputeDevice.Create(Fla.Vulkan.DeviceOptions.FromEnvironment());
+        using var scope = device.Scope();
+        Assert.That(new AttentionOp().Make(device, Fla.Vulkan.DType.Float32, new(2, tokens, 2, 16)).Error(), Is.LessThan(1e-4));
     }
 
     [Test]
