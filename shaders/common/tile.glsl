@@ -45,10 +45,18 @@
 //   TILE_SCALED_ROWS(..., r, factor)   the same, row r of the tile times factor (a float)
 //   TILE_AHEAD(next, count, rows, cols), TILE_FETCH(next, start, rows, cols, p, r0, c0, width, stride, limit), TILE_LAND(tile, rows, cols, next, start, r0, c0, width, limit)
 //                                      TILE_ROWS in two steps, with products between them: cooperative matrices only (TILE_RUNS)
+//   Rows                               with TILE_OWN_ROWS, cooperative matrices only: on GPUs a subgroup has whole rows of the accumulator tiles, and everywhere 64 columns of
+//                                      the same rows of a left operand in registers
+//   rowsLoad(rows, tile, k), accAsRows(rows, acc, tile)     k columns of a tile; an accumulator in the storage type: component by component where CHAIN says that they lie
+//                                      alike, else through a tile, with barriers
+//   mmaRows(acc, rows, b, k)           acc += rows·b, of the first k columns of rows
+//   ACC_COMPONENTS(acc, rows, columns, x, u, v, beyond, expr)   acc = expr(x), component by component; u is tileVector[rows + r], v tileVector[columns + c], beyond c - r.
+//                                      tileVector holds 0, 1, .. FRAG_M - 1 from TILE_NUMBERS on
 //   loadQuad(p, i, left), loadTail4T, loadTail4F, storeTail4T(p, i, left, x), storeTail4F    guarded: left = how many elements from i on exist (<= 0: none). TILE_ALIGNED
 //                                      false says that i may be no multiple of 4; TILE_WHOLE true that i is a multiple of 8, left is too where
 //                                      positive, and p of 16 bytes: no tails, and whole octs (eight elements) from memory; TILE_SOLID that there are all columns of
-//                                      a tile, and where there are rows at all any of them may be read for those that are not
+//                                      a tile, and where there are rows at all any of them may be read for those that are not. A limit of EVERY_ROW:
+//                                      all rows of the tile are there
 // A verb is a statement of its own: put braces around it under an if. No verb but ACC_* synchronises, and those only inside a subgroup: barrier() between writing a tile and reading it is the kernel's.
 // Macro arguments hold no commas outside parentheses. Every invocation of the workgroup runs every verb.
 //
@@ -85,6 +93,7 @@ layout(constant_id = 7) const bool TILE_CPU = false;       // lanes run down the
 #ifndef TILE_VECTOR
 #define TILE_VECTOR 4
 #endif
+#define EVERY_ROW 0xffffffffu
 
 // A quad is four elements: two uints of 16-bit patterns for cooperative matrices, else a vec4. The pool of the former is made of uvec4, two
 // quads each (an oct): only of 16-byte elements do drivers know that a row is aligned for 16-byte stores and matrix loads.
@@ -111,7 +120,11 @@ Tile T(Tile t) { return Tile(t.at, t.stride, !t.transposed); }
 const uint SUBGROUPS = gl_WorkGroupSize.x / SUBGROUP;
 const uint FRAGS_M = TILE_M / FRAG_M;
 const uint FRAGS_N = TILE_N / FRAG_N;
+#ifdef TILE_OWN_ROWS
+const uint SG_WANT_N = TILE_CPU ? 4 : 1;
+#else
 const uint SG_WANT_N = SUBGROUPS >= 8 ? 4 : SUBGROUPS >= 2 ? 2 : 1;
+#endif
 const uint SG_CAN_N = SG_WANT_N < FRAGS_N ? SG_WANT_N : FRAGS_N;
 const uint SG_M = SUBGROUPS / SG_CAN_N < FRAGS_M ? SUBGROUPS / SG_CAN_N : FRAGS_M;
 const uint SG_N = SUBGROUPS / SG_M < FRAGS_N ? SUBGROUPS / SG_M : FRAGS_N;
@@ -257,13 +270,20 @@ uint tileRunRow(uint j, uint cols) {
 uvec4 tileScaled(uvec4 oct, float s) { return uvec4(tilePack(unpack4(oct.xy) * s), tilePack(unpack4(oct.zw) * s)); }
 // An oct to come: nothing looks at it before it lands, so that a load need not wait for the one before. Beyond the array it is any other oct of it.
 uvec4 nextOct(TBuf p, uint r, uint c, uint width, uint stride, uint limit) {
-    if (TILE_SOLID) return U32x4Buf(uint64_t(p) + uint64_t(min(r, limit - 1) * stride + c) * 2ul).v;
+    if (TILE_SOLID) return U32x4Buf(uint64_t(p) + uint64_t((limit == EVERY_ROW ? r : min(r, limit - 1)) * stride + c) * 2ul).v;
     if (TILE_WHOLE) return U32x4Buf(uint64_t(p) + uint64_t(c < width && r < limit ? r * stride + c : 0) * 2ul).v;
     return loadOct(p, r * stride + c, r < limit ? int(width) - int(c) : 0);
 }
-uvec4 landedOct(uvec4 next, uint r, uint c, uint width, uint limit) { return !TILE_WHOLE || (TILE_SOLID || c < width) && r < limit ? next : uvec4(0); }
+uvec4 landedOct(uvec4 next, uint r, uint c, uint width, uint limit) { return !TILE_WHOLE || (TILE_SOLID || c < width) && (limit == EVERY_ROW || r < limit) ? next : uvec4(0); }
+// Where nothing is missing an invocation's octs are as many rows apart as the workgroup reads at once: one place, and sums of constants.
 #define TILE_FETCH(next, start, rows, cols, p, r0, c0, width, stride, limit) \
-    TILE_EACH_RUN(rows, cols, tileJ, tileR, tileC, next[(start) + tileJ] = nextOct(p, (r0) + tileR, (c0) + tileC, width, stride, limit);)
+    if (TILE_SOLID && (limit) == EVERY_ROW) { \
+        uint64_t tileFrom = uint64_t(p) + uint64_t(((r0) + tileRunRow(0, cols)) * (stride) + (c0) + gl_LocalInvocationIndex % ((cols) / 8) * 8) * 2ul; \
+        [[unroll]] for (uint tileJ = 0; tileJ < TILE_RUNS(rows, cols); tileJ++) \
+            next[(start) + tileJ] = U32x4Buf(tileFrom + uint64_t(tileJ * (gl_WorkGroupSize.x / ((cols) / 8)) * 2 * (stride))).v; \
+    } else { \
+        TILE_EACH_RUN(rows, cols, tileJ, tileR, tileC, next[(start) + tileJ] = nextOct(p, (r0) + tileR, (c0) + tileC, width, stride, limit);) \
+    }
 #define TILE_LAND_RUNS(tile, rows, cols, r, c, oct) \
     TILE_EACH_RUN(rows, cols, tileJ, r, c, \
         if ((rows) * ((cols) / 8) % gl_WorkGroupSize.x == 0 || r < (rows)) tilePool[(tile.at + r * tile.stride + c / 4) >> 1] = oct;)

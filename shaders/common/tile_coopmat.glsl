@@ -91,6 +91,58 @@ void tileSync() { controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageS
         } \
     } }
 
+#ifdef TILE_OWN_ROWS
+struct Rows { FragA f[64 / FRAG_K * PER_M]; };
+
+#define rowsLoad(rows, tile, k) { \
+    const Tile tileA = tile; \
+    [[unroll]] for (uint tileF = 0; tileF < (k) / FRAG_K * PER_M; tileF++) { \
+        uint tileK = tileF / PER_M * FRAG_K, tileRow = accRow(tileF % PER_M); \
+        if (tileA.transposed) coopMatLoad(rows.f[tileF], tilePool, (tileA.at + tileK * tileA.stride + tileRow / 4) >> 1, tileA.stride >> 1, gl_CooperativeMatrixLayoutColumnMajor); \
+        else coopMatLoad(rows.f[tileF], tilePool, (tileA.at + tileRow * tileA.stride + tileK / 4) >> 1, tileA.stride >> 1, gl_CooperativeMatrixLayoutRowMajor); \
+    } }
+
+#define accAsRows(rows, acc, tile) { \
+    if (CHAIN && SG_N == 1) { \
+        ACC_FRAGMENTS(tileF) { \
+            [[unroll]] for (uint tileE = 0; tileE < acc.f[0].length(); tileE++) rows.f[tileF % PER_N * PER_M + tileF / PER_N][tileE] = TileFloat(acc.f[tileF][tileE]); \
+        } \
+    } else { \
+        accLay(acc, tile) \
+        barrier(); \
+        rowsLoad(rows, tile, 64) \
+        barrier(); \
+    } }
+
+#define mmaRows(acc, rows, b, k) { \
+    const Tile tileB = b; \
+    [[unroll]] for (uint tileK = 0; tileK < tileTrip((k) / FRAG_K); tileK++) { \
+        [[unroll]] for (uint tileJ = 0; tileJ < PER_N; tileJ++) { \
+            FragB tileFB; \
+            if (tileB.transposed) coopMatLoad(tileFB, tilePool, (tileB.at + accColumn(tileJ) * tileB.stride + tileK * FRAG_K / 4) >> 1, tileB.stride >> 1, gl_CooperativeMatrixLayoutColumnMajor); \
+            else coopMatLoad(tileFB, tilePool, (tileB.at + tileK * FRAG_K * tileB.stride + accColumn(tileJ) / 4) >> 1, tileB.stride >> 1, gl_CooperativeMatrixLayoutRowMajor); \
+            [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) acc.f[tileI * PER_N + tileJ] = coopMatMulAdd(rows.f[tileK * PER_M + tileI], tileFB, acc.f[tileI * PER_N + tileJ]); \
+        } \
+    } }
+
+#define ACC_COMPONENTS(acc, rows, columns, x, u, v, beyond, expr) { \
+    FragC tileRows, tileColumns; \
+    coopMatLoad(tileRows, tileVector, TILE_NUMBERS, 0, gl_CooperativeMatrixLayoutColumnMajor); \
+    coopMatLoad(tileColumns, tileVector, TILE_NUMBERS, 0, gl_CooperativeMatrixLayoutRowMajor); \
+    FragC tileBeyond = tileColumns - tileRows; \
+    [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) { \
+        coopMatLoad(tileRows, tileVector, (rows) + accRow(tileI), 0, gl_CooperativeMatrixLayoutColumnMajor); \
+        [[unroll]] for (uint tileJ = 0; tileJ < PER_N; tileJ++) { \
+            coopMatLoad(tileColumns, tileVector, (columns) + accColumn(tileJ), 0, gl_CooperativeMatrixLayoutRowMajor); \
+            float tileApart = float(int(accColumn(tileJ)) - int(accRow(tileI))); \
+            [[unroll]] for (uint tileE = 0; tileE < acc.f[0].length(); tileE++) { \
+                float x = acc.f[tileI * PER_N + tileJ][tileE], u = tileRows[tileE], v = tileColumns[tileE], beyond = tileBeyond[tileE] + tileApart; \
+                acc.f[tileI * PER_N + tileJ][tileE] = expr; \
+            } \
+        } \
+    } }
+#endif
+
 #define accToScratch(f) { \
     scratchStore(f, gl_SubgroupID * FRAG_M * FRAG_STRIDE); \
     tileSync(); }

@@ -12,7 +12,7 @@ internal static class VendorTiles
     public static TileTable Nvidia { get; } = new("NVIDIA", 48 << 10, fill: 528)
     {
         { "linear/chunk_state", new(256, Slice: 64), new(256, Slice: 32) },
-        { "linear/chunk_out", new(256, Slice: 32, Columns: 128), new(256, Slice: 32, Columns: 64) },
+        { "linear/chunk_out", new(128, Slice: 128, Columns: 128), new(256, Slice: 32, Columns: 64) },
         { "linear/chunk_scores", new(256, Slice: 64), new(256, Slice: 32) },
         { "linear/chunk_gradients", new(256, Slice: 64), new(256, Slice: 32) },
         { "linear/chunk_scores_backward", new(256, Slice: 64), new(256, Slice: 32) },
@@ -33,7 +33,7 @@ internal static class VendorTiles
     public static TileTable Amd { get; } = new("AMD", 32 << 10, fill: 512)
     {
         { "linear/chunk_state", new(128, Slice: 32), new(256, Slice: 32) },
-        { "linear/chunk_out", new(128, Slice: 32, Columns: 128), new(256, Slice: 32, Columns: 64) },
+        { "linear/chunk_out", new(128, Slice: 128, Columns: 128), new(256, Slice: 32, Columns: 64) },
         { "linear/chunk_scores", new(128, Slice: 32), new(256, Slice: 32) },
         { "linear/chunk_gradients", new(256, Slice: 32), new(256, Slice: 32) },
         { "linear/chunk_scores_backward", new(256, Slice: 32), new(256, Slice: 32) },
@@ -51,7 +51,7 @@ internal static class VendorTiles
     public static TileTable Intel { get; } = new("Intel", 32 << 10, fill: 512)
     {
         { "linear/chunk_state", new(256, Slice: 32), new(256, Slice: 32) },
-        { "linear/chunk_out", new(256, Slice: 32, Columns: 64), new(256, Slice: 32, Columns: 64) },
+        { "linear/chunk_out", new(256, Slice: 64, Columns: 64), new(256, Slice: 32, Columns: 64) },
         { "linear/chunk_scores", new(256, Slice: 32), new(256, Slice: 32) },
         { "linear/chunk_gradients", new(256, Slice: 32), new(256, Slice: 32) },
         { "linear/chunk_scores_backward", new(256, Slice: 32), new(256, Slice: 32) },
@@ -72,7 +72,7 @@ internal static class VendorTiles
     public static TileTable Cpu { get; } = new("CPU", 32 << 10, fill: 16)
     {
         { "linear/chunk_state", new(256, Slice: 32), new(128, Slice: 32) },
-        { "linear/chunk_out", new(256, Slice: 32, Columns: 64), new(128, Slice: 32, Columns: 64) },
+        { "linear/chunk_out", new(256, Slice: 64, Columns: 64), new(128, Slice: 32, Columns: 64) },
         { "linear/chunk_scores", new(256, Slice: 32), new(128, Slice: 32) },
         { "linear/chunk_gradients", new(256, Slice: 32), new(128, Slice: 32) },
         { "linear/chunk_scores_backward", new(256, Slice: 32), new(128, Slice: 32) },

@@ -8,14 +8,13 @@ internal static class ChunkOut
 {
     private static readonly Kernel<Args> Kernel = new("linear/chunk_out");
 
-    private readonly record struct Args(In A, In B, In C, In Gate, In Gamma, In States, In Scores, In E, Out Dots, InOut O, In Packed,
+    private readonly record struct Args(In A, In B, In C, In Gate, In Gamma, In States, In Scores, In E, Out Dots, Out O, In Packed,
         uint N, uint T, uint Chunk, uint H, uint P, uint Q, float Inter, float Intra, float DecayKind);
 
     private enum Mode : uint
     {
         HeadGate,
         GatedRows,
-        GatedColumns,
     }
 
     [Flags]
@@ -24,9 +23,9 @@ internal static class ChunkOut
         Forward = 0,
         Reverse = 1,
         StateTransposed = 2,
-        StatesFloat32 = 4,
-        NoState = 8,
-        TwoProducts = 16,
+        NoState = 4,
+        TwoProducts = 8,
+        Dots = 16,
     }
 
     /// <summary>Decay of heads: out_i = inter f_i (a_i S) + Σ_j intra (a_i·b_j) e^{-|G_i − G_j|} c_j.</summary>
@@ -63,10 +62,6 @@ internal static class ChunkOut
         return o;
     }
 
-    /// <summary>Decay of the output's channels: out_i += inter f_i ⊙ (a_i S), in fp32.</summary>
-    public static void AddGatedColumns(LinearShape shape, int chunk, Tensor a, Tensor gate, Tensor states, Tensor o, Read read, float inter) =>
-        Launch(shape, chunk, Mode.GatedColumns, a, null, null, gate, null, 0, states, null, null, null, o, read, inter, 1);
-
     /// <summary>Workgroups that share the channels of a chunk's output.</summary>
     public static int Groups(ComputeDevice device, DType type, int channels)
     {
@@ -74,25 +69,35 @@ internal static class ChunkOut
         return (int)((ChunkTiles.Count(channels) + tiles - 1) / tiles);
     }
 
-    private static uint Tiles(ComputeDevice device, DType type, int channels) =>
-        Math.Min(ChunkTiles.Count(channels), (uint)ChunkTiles.Choice(device, Kernel.Shader, type).Columns / ChunkTiles.Size);
+    private static uint Tiles(ComputeDevice device, DType type, int channels)
+    {
+        var tiles = (uint)ChunkTiles.Choice(device, Kernel.Shader, type).Columns / ChunkTiles.Size;
+        while (ChunkTiles.Count(channels) % tiles != 0) tiles--;
+        return tiles;
+    }
 
-    private static void Launch(LinearShape shape, int chunk, Mode mode, Tensor a, Tensor? b, Tensor? c, Tensor? gate, Tensor? gamma, float decayKind, Tensor? states,
+    private static void Launch(LinearShape shape, int chunk, Mode mode, Tensor a, Tensor? b, Tensor c, Tensor? gate, Tensor? gamma, float decayKind, Tensor? states,
         Tensor? scores, Tensor? e, Tensor? dots, Tensor o, Read read, float inter, float intra)
     {
         if (states is null) read |= Read.NoState;
-        else if (states.DType == DType.Float32) read |= Read.StatesFloat32;
+        if (dots is not null) read |= Read.Dots;
         if (mode == Mode.GatedRows && b is not null) read |= Read.TwoProducts;
         var device = a.Device;
         var tiles = Tiles(device, a.DType, shape.V);
         var groups = shape.Chunks(chunk) * (long)Groups(device, a.DType, shape.V);
         Require.That(groups <= device.Limits.WorkgroupsX, $"{shape.T} tokens are too many for one call on {device.Name}");
+        var type = a.DType;
+        var choice = ChunkTiles.Choice(device, Kernel.Shader, type);
+        int slice = choice.Slice, workgroup = choice.Workgroup;
+        while (slice > ChunkTiles.Size && shape.K % slice != 0) slice /= 2;
+        if (!device.IsCpu && device.MatrixShape(type) is { } fragment) workgroup = Math.Min(workgroup, ChunkTiles.Size / fragment.M * device.SubgroupSize);     // whole rows a subgroup
         var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, a, b, c, gate, e, o);
+        var isFull = isWhole && shape.K % Math.Max(slice, ChunkTiles.Size) == 0 && shape.V % ChunkTiles.Size == 0;
         Kernel.Launch(device,
             new(a, b, c, gate, gamma, states, scores, e, dots, o, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, inter, intra, decayKind),
-            new((uint)groups, (uint)shape.H), ChunkTiles.Variant(device, a.DType),
-            ChunkTiles.Spec(device, Kernel.Shader, a.DType, isWhole, (uint)mode, (uint)read, tiles, ChunkTiles.Slices(device, Kernel.Shader, a.DType, shape.K),
-                ChunkTiles.AreFull(isWhole, shape.K, shape.V)));
+            new((uint)groups, (uint)shape.H), ChunkTiles.Variant(device, type),
+            TileProduct.Spec(device, type, ChunkTiles.Size, ChunkTiles.Size, (uint)workgroup, isWhole ? 1u : 0, (uint)slice, (uint)mode, (uint)read, tiles,
+                (uint)((shape.K + slice - 1) / slice), isFull ? 1u : 0, ChunkTiles.AreEven(shape, chunk), device.HasMatrixChain(type) ? 1u : 0));
     }
 }
