@@ -35,23 +35,21 @@ layout(constant_id = 14) const bool HAS_BIAS = true;
 layout(constant_id = 15) const bool HAS_D = true;
 layout(constant_id = 16) const bool IS_PARTIAL = false;    // splits > 1
 
-const uint STRIP = 16;      // tile rows that run together, for the cache's sake
-
 #define ROWS_A (TRANS_A ? SLICE : TILE_M)
 #define COLS_A (TRANS_A ? TILE_M : SLICE)
 #define ROWS_B (TRANS_B ? TILE_N : SLICE)
 #define COLS_B (TRANS_B ? SLICE : TILE_N)
 #define TILE_ALIGNED (ALIGNED >= 4 && OUT_ALIGNED >= 4)
 #define SLICE_QUADS (tileQuads(ROWS_A, COLS_A) + tileQuads(ROWS_B, COLS_B))
+#include "gemm/out_size.glsl"
 #ifdef MM_coopmat
-#define OUT_STRIDE (PER_N * FRAG_N / 4 + 1)                                 // of a row of a subgroup's fragments in fp32, in octs of the pool
-#define OUT_QUADS (SUBGROUPS * FRAG_M * OUT_STRIDE * 2)
 #define TILE_QUADS (SLICE_QUADS > OUT_QUADS ? SLICE_QUADS : OUT_QUADS)
 #define TILE_BARE
 #else
 #define TILE_QUADS SLICE_QUADS
 #endif
 #include "common/tile.glsl"
+#include "gemm/out.glsl"
 
 // What one load from global memory brings: 16 bytes.
 #ifdef MM_coopmat
@@ -75,8 +73,6 @@ Piece loadPiece(TBuf p, uint i, int left) {
 #define PieceBuf U16x4Buf
 #endif
 #endif
-
-int columnsLeft(uint at, uint end) { return at < end ? int(end - at) : 0; }
 
 // ---- slices, guarded element by element ---------------------------------------------------------------------------------
 // Elements (r, c..c + PIECE - 1) of the slice that begins at k, rows and columns as they lie in memory.
@@ -142,68 +138,9 @@ void land(Carry carry, Tile a, Tile b, uint left) {
     }
 }
 
-// ---- out ------------------------------------------------------------------------------------------------------------------
-// Beta·D, four columns of a row; zeros without D.
-vec4 addend(uint64_t row, uint c, int left) {
-    if (!HAS_D || left <= 0) return vec4(0);
-    if (OUT_F32) return args.beta * loadTail4F(atF(F32Buf(uint64_t(args.d)), row), c, left);
-    return args.beta * loadTail4T(atT(args.d, row), c, left);
-}
-
-vec4 finished(vec4 x, uint c, int left, vec4 add) {
-    if (IS_PARTIAL) return x;
-    x *= args.alpha;
-    if (HAS_BIAS) x += loadTail4T(args.bias, c, left);
-    return x + add;
-}
-
-void store(uint64_t row, uint c, int left, vec4 x) {
-    if (OUT_F32 || IS_PARTIAL) storeTail4F(atF(F32Buf(uint64_t(args.c)), row), c, left, x);
-    else storeTail4T(atT(args.c, row), c, left, x);
-}
-
-#ifdef MM_coopmat
-// A row of a subgroup's fragments at a time through the pool, so that lanes write whole rows. What D holds is read first, all loads at once; without D the
-// visit is a loop: code that runs once for each tile has to be short, as it comes from memory.
-#define OUT_RUNS ((FRAG_M * PER_N * FRAG_N / 8 + SUBGROUP - 1) / SUBGROUP)
-#define OUT_RUN(i, z, statements) { \
-    uint outE = gl_SubgroupInvocationID + z * SUBGROUP, outR = outE / (PER_N * FRAG_N / 8), outC = outE % (PER_N * FRAG_N / 8) * 8; \
-    uint r = m0 + accRow(i) + outR, c = n0 + accColumn(0) + outC; \
-    int left = r < args.m && outR < FRAG_M ? columnsLeft(c, args.n) : 0; \
-    uint64_t row = base + uint64_t(r) * args.ldc; \
-    statements }
-#define OUT_STORE(add, add2) if (left > 0) { \
-    uint at = gl_SubgroupID * FRAG_M * OUT_STRIDE + outR * OUT_STRIDE + outC / 4; \
-    vec4 x = finished(uintBitsToFloat(tilePool[at]), c, left, add), y = finished(uintBitsToFloat(tilePool[at + 1]), c + 4, left - 4, add2); \
-    if (OUT_ALIGNED >= 8 && !OUT_F32 && !IS_PARTIAL) U32x4Buf(uint64_t(atT(args.c, row + c))).v = uvec4(tilePack(x), tilePack(y)); \
-    else { store(row, c, left, x); store(row, c + 4, left - 4, y); } }
-#define OUT(acc, base, m0, n0) if (accActive()) { \
-    [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) { \
-        vec4 low[OUT_RUNS], high[OUT_RUNS]; \
-        if (HAS_D) { [[unroll]] for (uint z = 0; z < OUT_RUNS; z++) OUT_RUN(tileI, z, low[z] = addend(row, c, left); high[z] = addend(row, c + 4, left - 4);) } \
-        [[unroll]] for (uint tileJ = 0; tileJ < PER_N; tileJ++) \
-            coopMatStore(acc.f[tileI * PER_N + tileJ], tilePool, gl_SubgroupID * FRAG_M * OUT_STRIDE + tileJ * (FRAG_N / 4), OUT_STRIDE, gl_CooperativeMatrixLayoutRowMajor); \
-        tileSync(); \
-        if (HAS_D) { [[unroll]] for (uint z = 0; z < OUT_RUNS; z++) OUT_RUN(tileI, z, OUT_STORE(low[z], high[z])) } \
-        else { [[dont_unroll]] for (uint z = 0; z < OUT_RUNS; z++) OUT_RUN(tileI, z, OUT_STORE(vec4(0), vec4(0))) } \
-        tileSync(); \
-    } }
-#else
-#define OUT(acc, base, m0, n0) ACC_EACH(acc, r, c, x, { \
-    int left = m0 + r < args.m ? columnsLeft(n0 + c, args.n) : 0; \
-    uint64_t row = base + uint64_t(m0 + r) * args.ldc; \
-    if (left > 0) store(row, n0 + c, left, finished(x, n0 + c, left, addend(row, n0 + c, left))); \
-    })
-#endif
-
 void main() {
-    uint tilesM = (args.m + TILE_M - 1) / TILE_M, tilesN = (args.n + TILE_N - 1) / TILE_N;
-    uint group = gl_WorkGroupID.x + gl_WorkGroupID.y * gl_NumWorkGroups.x;
-    uint layer = group / (tilesM * tilesN), tile_ = group % (tilesM * tilesN);
-    if (layer >= args.batch * args.splits) return;
-    uint strip = tile_ / (STRIP * tilesN), inStrip = tile_ % (STRIP * tilesN);
-    uint height = min(STRIP, tilesM - strip * STRIP);
-    uint m0 = (strip * STRIP + inStrip % height) * TILE_M, n0 = inStrip / height * TILE_N;
+    uint layer, m0, n0;
+    if (!tileOfGroup(layer, m0, n0)) return;
     uint kBegin = layer % args.splits * args.kPerSplit, kEnd = min(args.k, kBegin + args.kPerSplit);
     TBuf pa = atT(args.a, uint64_t(layer / args.splits) * args.strideA), pb = atT(args.b, uint64_t(layer / args.splits) * args.strideB);
 

@@ -20,14 +20,16 @@ public sealed class TileTable : IEnumerable<TileRow>
     /// <param name="name">Where its numbers are from.</param>
     /// <param name="sharedMemory">Bytes of shared memory that a workgroup of these kernels takes at most.</param>
     /// <param name="fill">Workgroups of 256 that keep the device busy.</param>
-    internal TileTable(string name, int sharedMemory, int fill)
+    /// <param name="packs">Large products pack their operands.</param>
+    internal TileTable(string name, int sharedMemory, int fill, bool packs = false)
     {
         Name = name;
         SharedMemory = sharedMemory;
         Fill = fill;
+        Packs = packs;
     }
 
-    private TileTable(TileTable other) : this(other.Name, other.SharedMemory, other.Fill)
+    private TileTable(TileTable other) : this(other.Name, other.SharedMemory, other.Fill, other.Packs)
     {
         _rows = new(other._rows, StringComparer.Ordinal);
         Notes = other.Notes;
@@ -44,6 +46,9 @@ public sealed class TileTable : IEnumerable<TileRow>
 
     /// <summary>Workgroups of 256 that keep the device busy.</summary>
     public int Fill { get; }
+
+    /// <summary>Large products bring their operands into the order of fragments first (shaders/gemm/packed.comp): where that was measured to be faster.</summary>
+    public bool Packs { get; }
 
     /// <summary>What about the user's file is to be known: that it could not be used, or is older than the driver.</summary>
     public IReadOnlyList<string> Notes { get; private init; } = [];

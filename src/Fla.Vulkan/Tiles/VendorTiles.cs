@@ -9,7 +9,7 @@ internal static class VendorTiles
     private const uint NvidiaId = 0x10de, AmdId = 0x1002, IntelId = 0x8086;
 
     /// <summary>From measurements on an H200 (fla tune, bench/NOTES.md).</summary>
-    public static TileTable Nvidia { get; } = new("NVIDIA", 48 << 10, fill: 528)
+    public static TileTable Nvidia { get; } = new("NVIDIA", 48 << 10, fill: 528, packs: true)
     {
         { "linear/chunk_state", new(256, Slice: 64), new(256, Slice: 32) },
         { "linear/chunk_out", new(128, Slice: 128, Columns: 128), new(256, Slice: 32, Columns: 64) },

@@ -6,7 +6,16 @@ namespace Fla.Vulkan.Ops;
 /// <param name="Columns">Columns in memory.</param>
 /// <param name="Transposed">The product sees the transpose.</param>
 /// <param name="PerBatch">Every batch has its own; otherwise all share one.</param>
-internal readonly record struct Operand(Tensor Tensor, int Rows, int Columns, bool Transposed = false, bool PerBatch = false);
+/// <param name="Packed">The same, packed before, for several products; null leaves it to the product.</param>
+internal readonly record struct Operand(Tensor Tensor, int Rows, int Columns, bool Transposed = false, bool PerBatch = false, PackedOperand? Packed = null)
+{
+    /// <summary>The right operand of products with m rows, packed now if such products pack theirs.</summary>
+    public Operand PackedForRows(int m)
+    {
+        var (k, n) = Transposed ? (Columns, Rows) : (Rows, Columns);
+        return GemmPlan.IsPacked(Tensor.Device, Tensor.DType, 1, m, n, k) ? this with { Packed = PackedOperand.Of(this, isB: true, 1) } : this;
+    }
+}
 
 /// <summary>
 /// Matrix products on the device: C = alpha·op(A)·op(B) + bias + beta·D, accumulated in fp32 (shaders/gemm). Nothing here is recorded on the tape;
@@ -54,6 +63,7 @@ internal static class Gemm
     /// <param name="route">The kernel; the fastest for device and shape when null.</param>
     /// <exception cref="ShapeException">Sizes do not fit each other, or exceed 2^31 rows, columns or elements of one batch.</exception>
     /// <exception cref="DTypeException">Types do not fit.</exception>
+    /// <exception cref="DeviceException">The device has no such route.</exception>
     public static void Run(Operand a, Operand b, Tensor c, int batch = 1, float alpha = 1, Tensor? bias = null, Tensor? d = null, float beta = 1, GemmRoute? route = null)
     {
         var (m, k) = a.Transposed ? (a.Columns, a.Rows) : (a.Rows, a.Columns);
@@ -69,6 +79,9 @@ internal static class Gemm
                 break;
             case GemmRoute.Direct:
                 RunDirect(call);
+                break;
+            case GemmRoute.Packed:
+                RunPacked(call);
                 break;
             default:
                 RunTiles(call);
@@ -104,7 +117,22 @@ internal static class Gemm
             TileProduct.Spec(x.Device, type, plan.TileM, plan.TileN, (uint)plan.Workgroup,
                 x.A.Transposed ? 1u : 0, x.B.Transposed ? 1u : 0, alignment, x.IsFloat32, (uint)plan.Slice, Alignment(x.N, partial ?? x.C, x.Bias, x.D),
                 partial is null && x.Bias is not null ? 1u : 0, partial is null && x.D is not null ? 1u : 0, partial is null ? 0u : 1));
-        if (partial is null) return;
+        if (partial is not null) Sum(x, plan, partial);
+    }
+
+    private static void RunPacked(in Call x)
+    {
+        if (!PackedProduct.Can(x.Device, x.A.Tensor.DType)) throw new DeviceException($"{x.Device.Name} has no cooperative matrices of eight components a lane for {x.A.Tensor.DType}");
+        var plan = GemmPlan.ForPacked(x.Device, x.M, x.N, x.K, x.Batch);
+        using var partial = plan.Splits > 1 ? Tensor.Empty(x.Device, DType.Float32, x.Batch, plan.Splits, x.M, x.N) : null;
+        using var a = x.A.Packed is null ? PackedOperand.Of(x.A, isB: false, x.Batch) : null;
+        using var b = x.B.Packed is null ? PackedOperand.Of(x.B, isB: true, x.Batch) : null;
+        PackedProduct.Run(plan, a ?? x.A.Packed!, b ?? x.B.Packed!, partial ?? x.C, x.Batch, x.Alpha, partial is null ? x.Bias : null, partial is null ? x.D : null, x.Beta, Alignment(x.N, partial ?? x.C, x.Bias, x.D));
+        if (partial is not null) Sum(x, plan, partial);
+    }
+
+    private static void Sum(in Call x, GemmPlan plan, Tensor partial)
+    {
         var groups = ((long)x.M * x.N + SumWorkgroup - 1) / SumWorkgroup * x.Batch;
         SumKernel.Launch(x.Device, new(partial, x.Bias, x.D, x.C, (uint)(x.M * x.N), (uint)x.N, (uint)x.Batch, (uint)plan.Splits, x.IsFloat32, x.Alpha, x.Beta),
             Grid.Linear(groups), x.Variant, SumWorkgroup);
@@ -114,7 +142,7 @@ internal static class Gemm
     private static bool IsAligned(int width, params ReadOnlySpan<Tensor?> tensors) => Alignment(width, tensors) >= 4;
 
     /// <summary>Elements at whose multiples rows of this width begin in all these tensors: 8, 4, or 1 for any.</summary>
-    private static uint Alignment(int width, params ReadOnlySpan<Tensor?> tensors)
+    internal static uint Alignment(int width, params ReadOnlySpan<Tensor?> tensors)
     {
         var alignment = width % 8 == 0 ? 8u : width % 4 == 0 ? 4u : 1u;
         foreach (var tensor in tensors)

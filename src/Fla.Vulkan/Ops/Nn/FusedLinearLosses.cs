@@ -29,7 +29,7 @@ public static class FusedLinearLosses
         using var scope = new TensorScope();
         var head = new Head(x, weight, bias, numChunks);
         Require.That(labels.Count == head.Rows, $"labels {labels.Describe()} are not one for each row of {x.Describe()}");
-        var gradients = HeadGradients.For(x, weight, bias);
+        var gradients = HeadGradients.For(head, x, weight, bias);
         Require.That(gradients is null || options.Reduction != LossReduction.None, "a fused linear cross entropy with gradients is a mean or a sum");
         var each = Tensor.Empty(x.Device, DType.Float32, head.Rows);
         var flat = labels.Detach().View(head.Rows);
@@ -73,7 +73,7 @@ public static class FusedLinearLosses
         Require.SameDevice(x, target);
         Require.Type(target, x.DType, nameof(target));
         Require.That(head.Rows == teacher.Rows && head.Classes == teacher.Classes, $"student {x.Describe()}, {weight.Describe()} and teacher {target.Describe()}, {targetWeight.Describe()} differ");
-        var gradients = HeadGradients.For(x, weight, null);
+        var gradients = HeadGradients.For(head, x, weight, null);
         var each = Tensor.Empty(x.Device, DType.Float32, head.Rows);
         for (var (start, length) = (0, 0); start < head.Rows; start += length)
         {
@@ -94,6 +94,7 @@ public static class FusedLinearLosses
     private sealed class Head
     {
         private readonly Tensor? _bias;
+        private readonly Operand _classes;
 
         public Head(Tensor x, Tensor weight, Tensor? bias, int numChunks)
         {
@@ -112,6 +113,7 @@ public static class FusedLinearLosses
             _bias = bias;
             var chunks = Math.Min(numChunks, (Classes + Width - 1) / Width);
             ChunkRows = (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)((Rows + chunks - 1) / chunks));
+            _classes = new Operand(weight, Classes, Width, Transposed: true).PackedForRows(Math.Min(Rows, ChunkRows));
         }
 
         public int Rows { get; }
@@ -129,7 +131,7 @@ public static class FusedLinearLosses
         public Tensor Logits(int start, int length)
         {
             var logits = Tensor.Empty(States.Device, States.DType, length, Classes);
-            Gemm.Run(new(States.Narrow(start, length), length, Width), new(Weight, Classes, Width, Transposed: true), logits, bias: _bias);
+            Gemm.Run(new(States.Narrow(start, length), length, Width), _classes, logits, bias: _bias);
             return logits;
         }
     }
@@ -140,19 +142,25 @@ public static class FusedLinearLosses
         private readonly Tensor? _dx;
         private readonly Tensor? _dw;
         private readonly Tensor? _db;
+        private readonly Operand _weight;
 
-        private HeadGradients(Tensor? dx, Tensor? dw, Tensor? db) => (_dx, _dw, _db) = (dx, dw, db);
+        private HeadGradients(Head head, Tensor? dx, Tensor? dw, Tensor? db)
+        {
+            (_dx, _dw, _db) = (dx, dw, db);
+            _weight = new(head.Weight, head.Classes, head.Width);
+            if (dx is not null) _weight = _weight.PackedForRows(Math.Min(head.Rows, head.ChunkRows));
+        }
 
         /// <summary>Null when nothing is recorded.</summary>
-        public static HeadGradients? For(Tensor x, Tensor weight, Tensor? bias) => !Autograd.IsRecording(x, weight, bias) ? null
-            : new(x.RequiresGrad ? Tensor.EmptyLike(x) : null, weight.RequiresGrad ? Tensor.ZerosLike(weight, DType.Float32) : null,
+        public static HeadGradients? For(Head head, Tensor x, Tensor weight, Tensor? bias) => !Autograd.IsRecording(x, weight, bias) ? null
+            : new(head, x.RequiresGrad ? Tensor.EmptyLike(x) : null, weight.RequiresGrad ? Tensor.ZerosLike(weight, DType.Float32) : null,
                 bias is { RequiresGrad: true } ? Tensor.ZerosLike(bias, DType.Float32) : null);
 
         public void Add(Head head, int start, Tensor dlogits)
         {
             var length = dlogits.Size(0);
             var gradient = new Operand(dlogits, length, head.Classes);
-            if (_dx is { } dx) Gemm.Run(gradient, new(head.Weight, head.Classes, head.Width), dx.View(head.Rows, head.Width).Narrow(start, length));
+            if (_dx is { } dx) Gemm.Run(gradient, _weight, dx.View(head.Rows, head.Width).Narrow(start, length));
             if (_dw is { } dw) Gemm.Run(gradient with { Transposed = true }, new(head.States.Narrow(start, length), length, head.Width), dw, d: dw);
             if (_db is not { } db) return;
             var ones = Tensor.Full(dlogits.Device, dlogits.DType, 1, length, 1);

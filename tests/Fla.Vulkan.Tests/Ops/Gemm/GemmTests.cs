@@ -13,7 +13,7 @@ internal sealed class GemmTests(TestDevice device) : DeviceTests(device)
 
     private static readonly DType[] Types = [DType.Float32, DType.Float16, DType.BFloat16];
 
-    private static readonly GemmRoute[] General = [GemmRoute.Tiles, GemmRoute.Direct];
+    private static readonly GemmRoute[] General = [GemmRoute.Tiles, GemmRoute.Direct, GemmRoute.Packed];
 
     // m, n, k: whole tiles, ragged edges, odd sizes, single rows and columns, empty reductions.
     private static readonly (DType, int, int, int)[] Sizes =
@@ -30,6 +30,7 @@ internal sealed class GemmTests(TestDevice device) : DeviceTests(device)
         Check(c with { Route = GemmRoute.Tiles });
         if (c.K > 0 && (c.N >= 4 || transB)) Check(c with { Route = GemmRoute.Direct });
         if (c.M <= 8 && !transA && transB) Check(c with { Route = GemmRoute.Skinny });
+        Check(c with { Route = GemmRoute.Packed });
     }
 
     [Test]
@@ -45,7 +46,9 @@ internal sealed class GemmTests(TestDevice device) : DeviceTests(device)
     {
         var c = new Case(type, 20, 24, 4099) { TransA = transA, Batch = batch, Alpha = 0.25f, Beta = 1, HasBias = true, Route = GemmRoute.Tiles };
         Assert.That(GemmPlan.For(Device, type, c.M, c.N, c.K, batch).Splits, Is.GreaterThan(1));
+        Assert.That(GemmPlan.ForPacked(Device, c.M, c.N, c.K, batch).Splits, Is.GreaterThan(1));
         Check(c);
+        Check(c with { Route = GemmRoute.Packed });
     }
 
     [Test]
@@ -57,6 +60,7 @@ internal sealed class GemmTests(TestDevice device) : DeviceTests(device)
     {
         // Rows of a view begin where the view begins: here one element past a quad.
         const int n = 33, k = 64;
+        if (IsMissing(route, type)) return;
         var m = route == GemmRoute.Skinny ? 2 : 40;
         var (av, bv) = (Round(Inputs.Normal(1, m, k), type), Round(Inputs.Normal(2, n, k), type));
         using var a = Make([0, .. av.ToFloats()], [m * k + 1], type).Narrow(1, m * k);
@@ -128,6 +132,8 @@ internal sealed class GemmTests(TestDevice device) : DeviceTests(device)
 
     private static double Tolerance(DType type) => type switch { DType.Float16 => 5e-3, DType.BFloat16 => 2e-2, _ => 1e-5 };
 
+    private bool IsMissing(GemmRoute route, DType type) => route == GemmRoute.Packed && !PackedProduct.Can(Device, type);
+
     private void Check(Case x)
     {
         var (rowsA, columnsA) = x.TransA ? (x.K, x.M) : (x.M, x.K);
@@ -143,7 +149,14 @@ internal sealed class GemmTests(TestDevice device) : DeviceTests(device)
         using var bias = x.HasBias ? Make(biasValues.ToFloats(), biasValues.Shape, x.Type) : null;
         using var d = x.Beta != 0 ? Make(dv.ToFloats(), dv.Shape, outType) : null;
         using var c = x.IsInPlace ? d!.Detach() : Tensor.Empty(Device, outType, x.Batch, x.M, x.N);
-        Product.Run(new(a, rowsA, columnsA, x.TransA, PerBatch: true), new(b, rowsB, columnsB, x.TransB, PerBatch: !x.IsSharedB), c, x.Batch, x.Alpha, bias, d, x.Beta, x.Route);
+        void Run() =>
+            Product.Run(new(a, rowsA, columnsA, x.TransA, PerBatch: true), new(b, rowsB, columnsB, x.TransB, PerBatch: !x.IsSharedB), c, x.Batch, x.Alpha, bias, d, x.Beta, x.Route);
+        if (IsMissing(x.Route, x.Type))
+        {
+            Assert.Throws<DeviceException>(Run);
+            return;
+        }
+        Run();
 
         var expected = new float[x.Batch * x.M * x.N];
         for (var batch = 0; batch < x.Batch; batch++)
