@@ -44,6 +44,16 @@ float value(float logit) {
     return args.cap > 0 ? args.cap * tanhOf(x / args.cap) : x;
 }
 
+// Four elements of each of the AHEAD turns from i on, all loads before the first use; anything past the row's end.
+const uint AHEAD = 4;
+void readAhead(out vec4 l[AHEAD], TBuf row, uint i, uint step_, uint width, bool wide) {
+    if (wide) {
+        Raw4T raw[AHEAD];
+        [[unroll]] for (uint a = 0; a < AHEAD; ++a) raw[a] = raw4T(row, min(i + a * step_, width - 4));
+        [[unroll]] for (uint a = 0; a < AHEAD; ++a) l[a] = value4T(raw[a]);
+    } else [[unroll]] for (uint a = 0; a < AHEAD; ++a) l[a] = rowT(row, min(i + a * step_, width - 1), width, wide);
+}
+
 // The least of a segment's indices, as laneSum adds.
 uint laneFirst(uint at) {
     if (args.lanes <= gl_SubgroupSize) {
@@ -76,15 +86,21 @@ void main() {
     float top = LOWEST, sum = 0, total = 0, largest = LOWEST;
     uint largestAt = 0xffffffffu;
     bool isKnown = args.lseGiven != 0;
-    for (uint i = isKnown && args.warp == 0 ? end : lane * 4; i < end; i += step_) {
-        vec4 l = rowT(logits, i, width, wide);
-        [[unroll]] for (uint k = 0; k < 4; ++k) if (i + k < width) {
-            float x = value(l[k]);
-            if (x > top) { sum *= exp(top - x); top = x; }
-            sum += exp(x - top);
-            total += x;
-            if (l[k] > largest) { largest = l[k]; largestAt = i + k; }
+    for (uint i = isKnown && args.warp == 0 ? end : lane * 4; i < end; i += step_ * AHEAD) {
+        vec4 l[AHEAD];
+        readAhead(l, logits, i, step_, width, wide);
+        float most = top;
+        [[unroll]] for (uint a = 0; a < AHEAD; ++a) [[unroll]] for (uint k = 0; k < 4; ++k) {
+            uint at = i + a * step_ + k;
+            if (args.warp != 0 && at < width && l[a][k] > largest) { largest = l[a][k]; largestAt = at; }
+            float x = value(l[a][k]);
+            total += at < width ? x : 0.0;
+            l[a][k] = at < width ? x : LOWEST;
+            most = max(most, l[a][k]);
         }
+        sum *= exp(top - most);
+        top = most;
+        [[unroll]] for (uint a = 0; a < AHEAD; ++a) [[unroll]] for (uint k = 0; k < 4; ++k) sum += i + a * step_ + k < width ? exp(l[a][k] - top) : 0.0;
     }
     float rowTop = laneMax(top, args.lanes);
     sum = laneSum(sum * exp(top - rowTop), args.lanes);
@@ -112,18 +128,20 @@ void main() {
     TBuf dlogits = atT(args.dlogits, uint64_t(row) * width);
     float p1 = 1.0 + 2.0 * args.square * lse;
     float even = args.smoothing / float(width);
-    for (uint i = lane * 4; i < end; i += step_) {
-        vec4 l = rowT(logits, i, width, wide);
-        vec4 d = vec4(0);
-        [[unroll]] for (uint k = 0; k < 4; ++k) if (i + k < width) {
-            if (!isIgnored) {
-                float x = value(l[k]);
-                float g = exp(x - lse) * p1 - even - (i + k == uint(label) ? 1.0 - args.smoothing : 0.0);
+    for (uint i = lane * 4; i < end; i += step_ * AHEAD) {
+        vec4 l[AHEAD];
+        readAhead(l, logits, i, step_, width, wide);
+        [[unroll]] for (uint a = 0; a < AHEAD; ++a) {
+            uint at = i + a * step_;
+            vec4 d = vec4(0);
+            [[unroll]] for (uint k = 0; k < 4; ++k) {
+                float x = value(l[a][k]);
+                float g = exp(x - lse) * p1 - even - (at + k == uint(label) ? 1.0 - args.smoothing : 0.0);
                 if (args.cap > 0) g *= 1.0 - (x / args.cap) * (x / args.cap);
-                d[k] = up * args.scale * g;
+                d[k] = isIgnored ? 0.0 : up * args.scale * g;
+                if (args.warp != 0 && at + k == largestAt) d[k] += given * args.warp * largest;
             }
-            if (args.warp != 0 && i + k == largestAt) d[k] += given * args.warp * largest;
+            if (at < width) storeRowT(dlogits, at, width, wide, d);
         }
-        storeRowT(dlogits, i, width, wide, d);
     }
 }
