@@ -36,6 +36,20 @@ internal sealed class PositionedBytes : IDisposable
         }
     }
 
+    /// <summary>Makes the reader that will own these bytes; if it cannot be made, they are let go.</summary>
+    public T HandTo<T>(Func<PositionedBytes, T> make)
+    {
+        try
+        {
+            return make(this);
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
     /// <summary>Fills a span.</summary>
     /// <param name="position">First byte; it and the length were checked against <see cref="Length"/>.</param>
     /// <param name="destination">Where to.</param>

@@ -57,14 +57,14 @@ public sealed class PytorchFile : TensorSource
     public static PytorchFile Open(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        return Own(PositionedBytes.Open(path));
+        return PositionedBytes.Open(path).HandTo(bytes => new PytorchFile(bytes));
     }
 
     /// <summary>Reads a file that is already in memory.</summary>
     /// <param name="bytes">The whole file; not copied, and not to be changed while in use.</param>
     /// <param name="name">What messages call it.</param>
     /// <exception cref="CheckpointException">Not a file of <c>torch.save</c>, or more than a dict of tensors.</exception>
-    public static PytorchFile FromBytes(ReadOnlyMemory<byte> bytes, string name = "state dict") => Own(new(name, bytes));
+    public static PytorchFile FromBytes(ReadOnlyMemory<byte> bytes, string name = "state dict") => new PositionedBytes(name, bytes).HandTo(b => new PytorchFile(b));
 
     /// <inheritdoc/>
     public override string Location => _bytes.Location;
@@ -94,19 +94,6 @@ public sealed class PytorchFile : TensorSource
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing) => _bytes.Dispose();
-
-    private static PytorchFile Own(PositionedBytes bytes)
-    {
-        try
-        {
-            return new(bytes);
-        }
-        catch
-        {
-            bytes.Dispose();
-            throw;
-        }
-    }
 
     private void Add(string name, PickledTensor tensor, Dictionary<string, (long Offset, long Length)> entries, string entry)
     {

@@ -26,16 +26,7 @@ public sealed class SafetensorsFile : TensorSource
     public static SafetensorsFile Open(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        var bytes = PositionedBytes.Open(path);
-        try
-        {
-            return new SafetensorsFile(bytes);
-        }
-        catch
-        {
-            bytes.Dispose();
-            throw;
-        }
+        return PositionedBytes.Open(path).HandTo(bytes => new SafetensorsFile(bytes));
     }
 
     /// <summary>Reads a file that is already in memory.</summary>

@@ -9,32 +9,22 @@ namespace Fla.Models;
 /// A block with attention residuals: mixer and MLP each read a mixture of what came before. The first stream is the sum since the last full group of sub-layers,
 /// those after it are the sums of the groups (config: attnres_block_size sub-layers each).
 /// </summary>
-internal sealed class DepthMixBlock : Block
+internal sealed class DepthMixBlock : TwoPartBlock
 {
     private readonly int _layer;
     private readonly int _groupSize;
-    private readonly Norm _mixerNorm;
-    private readonly TokenMixer _mixer;
-    private readonly Norm _mlpNorm;
-    private readonly GatedMlp _mlp;
     private readonly DepthMix _mixerResidual;
     private readonly DepthMix _mlpResidual;
 
     public DepthMixBlock(ComputeDevice device, ModelConfig config, int layer, int groupSize, DType dtype)
-        : base(device, dtype)
+        : base(device, config, layer, dtype)
     {
         (_layer, _groupSize) = (layer, groupSize);
-        _mixerNorm = AddModule("attn_norm", () => config.CreateNorm(device, dtype));
-        _mixer = AddModule("attn", () => config.MixerAt(device, layer, dtype));
-        _mlpNorm = AddModule("mlp_norm", () => config.CreateNorm(device, dtype));
-        _mlp = AddModule("mlp", () => new GatedMlp(device, config.HiddenSize, config.MlpWidth, config.HiddenAct, dtype));
         DepthMix Residual(string name) =>
             new(AddModule(name + "_proj", () => DepthMix.Query(device, config.HiddenSize, dtype)), AddModule(name + "_norm", () => config.CreateNorm(device, dtype)));
         _mixerResidual = Residual("attn_res");
         _mlpResidual = Residual("mlp_res");
     }
-
-    public override bool UsesCuSeqlens => _mixer.UsesCuSeqlens;
 
     public override Tensor[] Forward(Tensor[] streams, MixerContext context)
     {
@@ -44,19 +34,19 @@ internal sealed class DepthMixBlock : Block
         Tensor read;
         if (groups.Count == 0)
         {
-            read = _mixerNorm.Forward(sum);
+            read = MixerNorm.Forward(sum);
             Close(ref sum, groups, scope);
         }
         else
         {
-            read = _mixerResidual.Forward([.. groups, sum], _mixerNorm);
+            read = _mixerResidual.Forward([.. groups, sum], MixerNorm);
             if (2 * _layer % _groupSize == 0) Close(ref sum, groups, scope);
         }
-        var mixed = _mixer.Forward(read, context);
+        var mixed = Mixer.Forward(read, context);
         sum = sum is null ? mixed : Elementwise.Add(sum, mixed);
-        read = _mlpResidual.Forward([.. groups, sum], _mlpNorm);
+        read = _mlpResidual.Forward([.. groups, sum], MlpNorm);
         if ((2 * _layer + 1) % _groupSize == 0) Close(ref sum, groups, scope);
-        var made = _mlp.Forward(read);
+        var made = Mlp.Forward(read);
         return [scope.Keep(sum is null ? made : Elementwise.Add(sum, made)), .. groups];
     }
 

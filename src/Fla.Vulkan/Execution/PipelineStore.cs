@@ -192,10 +192,7 @@ internal sealed unsafe class PipelineStore : IDisposable
         }
         try
         {
-            Directory.CreateDirectory(Path.GetDirectoryName(_cacheFile)!);
-            var temporary = $"{_cacheFile}.{Environment.ProcessId}.tmp";
-            File.WriteAllBytes(temporary, data);
-            File.Move(temporary, _cacheFile, overwrite: true);
+            WholeFile.Write(_cacheFile, data);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

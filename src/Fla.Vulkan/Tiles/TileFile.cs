@@ -60,10 +60,7 @@ public sealed record TileFile(int Version, IReadOnlyList<TileFileDevice> Devices
     {
         try
         {
-            Directory.CreateDirectory(System.IO.Path.GetDirectoryName(System.IO.Path.GetFullPath(path))!);
-            var temporary = $"{path}.{Environment.ProcessId}.tmp";
-            File.WriteAllBytes(temporary, JsonSerializer.SerializeToUtf8Bytes(this, Json));
-            File.Move(temporary, path, overwrite: true);
+            WholeFile.Write(path, JsonSerializer.SerializeToUtf8Bytes(this, Json));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {

@@ -6,7 +6,7 @@ namespace Fla.Vulkan;
 /// </summary>
 internal static class VendorTiles
 {
-    private const uint NvidiaId = 0x10de, AmdId = 0x1002, IntelId = 0x8086;
+    private const uint NvidiaId = 0x10de, AmdId = 0x1002;
 
     /// <summary>From measurements on an H200 (fla tune, bench/NOTES.md).</summary>
     public static TileTable Nvidia { get; } = new("NVIDIA", 48 << 10, fill: 528, packs: true)
@@ -91,7 +91,6 @@ internal static class VendorTiles
     {
         NvidiaId => Nvidia,
         AmdId => Amd,
-        IntelId => Intel,
         _ => Intel,
     };
 }

@@ -8,11 +8,10 @@ internal static class SoftmaxAttention
 
     private static readonly Kernel<Args> Kernel = new("attn/attention");
     private static readonly Kernel<AppendArgs> AppendKernel = new("attn/append");
+    private static readonly Kernel<AdvanceArgs> AdvanceKernel = new("attn/advance");
 
     private readonly record struct Args(In A, In B, In A2, In B2, In C, Out Y, InOut Lse, In Delta, In Packed, In Offsets,
         uint T, uint HQ, uint H, uint K, uint V, uint Width, uint Window, uint Capacity, float Scale);
-
-    private static readonly Kernel<AdvanceArgs> AdvanceKernel = new("attn/advance");
 
     private readonly record struct AppendArgs(In X, InOut Ring, In Packed, In Lengths, uint T, uint Width, uint Capacity);
 
