@@ -89,13 +89,13 @@ public sealed class Attention : TokenMixer
         var lengths = input.State(Lengths);
         Tensor Turned(Linear projection, RmsNorm? norm)
         {
-            var x = Heads(projection.Forward(input.X), _options.HeadDim);
+            var x = Heads(input.Project(projection), _options.HeadDim);
             return Rotary.Apply(norm?.Forward(x) ?? x, (float)_options.RopeTheta, offsets: lengths ?? input.Context.Offsets, cuSeqlens: input.CuSeqlens);
         }
 
-        var (q, k, v) = (Turned(_q, _qNorm), Turned(_k, _kNorm), Heads(_v.Forward(input.X), _options.HeadDim));
+        var (q, k, v) = (Turned(_q, _qNorm), Turned(_k, _kNorm), Heads(input.Project(_v), _options.HeadDim));
         var o = lengths is null ? First(input, q, k, v) : Next(input, lengths, q, k, v);
-        return _o.Forward(o.View(o.Size(0), o.Size(1), -1));
+        return input.Finish(_o, o.View(o.Size(0), o.Size(1), -1));
     }
 
     /// <summary>Nothing came before.</summary>
