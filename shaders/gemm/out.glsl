@@ -50,8 +50,27 @@ void store(uint64_t row, uint c, int left, vec4 x) {
     vec4 x = finished(uintBitsToFloat(tilePool[at]), c, left, add), y = finished(uintBitsToFloat(tilePool[at + 1]), c + 4, left - 4, add2); \
     if (OUT_ALIGNED >= 8 && !OUT_F32 && !IS_PARTIAL) U32x4Buf(uint64_t(atT(args.c, row + c))).v = uvec4(tilePack(x), tilePack(y)); \
     else { store(row, c, left, x); store(row, c + 4, left - 4, y); } }
+// What is just rounded goes through the pool as patterns of 16 bits.
+#define OUT_HALVES (!OUT_F32 && !IS_PARTIAL && !HAS_D && !HAS_BIAS && OUT_ALIGNED >= 8)
+#define HALF_STRIDE (PER_N * FRAG_N / 8 + 1)                                // of a row of a subgroup's fragments, in octs
+#define OUT_ROW_HALVES(acc, i) { \
+    uint place = gl_SubgroupID * FRAG_M * HALF_STRIDE; \
+    [[unroll]] for (uint tileJ = 0; tileJ < PER_N; tileJ++) { \
+        FragHalf tileH; \
+        [[unroll]] for (uint tileE = 0; tileE < tileH.length(); tileE++) tileH[tileE] = TILE_HALF(args.alpha * acc.f[i * PER_N + tileJ][tileE]); \
+        coopMatStore(tileH, tilePool, place + tileJ * (FRAG_N / 8), HALF_STRIDE, gl_CooperativeMatrixLayoutRowMajor); \
+    } \
+    tileSync(); \
+    uvec4 octs[OUT_RUNS]; \
+    [[unroll]] for (uint z = 0; z < OUT_RUNS; z++) { \
+        uint outE = min(gl_SubgroupInvocationID + z * SUBGROUP, FRAG_M * PER_N * FRAG_N / 8 - 1); \
+        octs[z] = tilePool[place + outE / (PER_N * FRAG_N / 8) * HALF_STRIDE + outE % (PER_N * FRAG_N / 8)]; \
+    } \
+    tileSync(); \
+    [[unroll]] for (uint z = 0; z < OUT_RUNS; z++) OUT_RUN(i, z, if (left > 0) U32x4Buf(uint64_t(atT(args.c, row + c))).v = octs[z];) }
 #define OUT(acc, base, m0, n0) if (accActive()) { \
-    [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) { \
+    if (OUT_HALVES) { [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) OUT_ROW_HALVES(acc, tileI) } \
+    else [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) { \
         vec4 low[OUT_RUNS], high[OUT_RUNS]; \
         if (HAS_D) { [[unroll]] for (uint z = 0; z < OUT_RUNS; z++) OUT_RUN(tileI, z, low[z] = addend(row, c, left); high[z] = addend(row, c + 4, left - 4);) } \
         [[unroll]] for (uint tileJ = 0; tileJ < PER_N; tileJ++) \
