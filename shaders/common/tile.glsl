@@ -45,11 +45,11 @@
 //   TILE_SCALED_ROWS(..., r, factor)   the same, row r of the tile times factor (a float)
 //   TILE_AHEAD(next, count, rows, cols), TILE_FETCH(next, start, rows, cols, p, r0, c0, width, stride, limit), TILE_LAND(tile, rows, cols, next, start, r0, c0, width, limit)
 //                                      TILE_ROWS in two steps, with products between them: cooperative matrices only (TILE_RUNS)
-//   Rows                               with TILE_OWN_ROWS, cooperative matrices only: on GPUs a subgroup has whole rows of the accumulator tiles, and everywhere 64 columns of
-//                                      the same rows of a left operand in registers
+//   Rows                               with TILE_OWN_ROWS, cooperative matrices only: on GPUs a subgroup has whole rows of the accumulator tiles, and in registers 64 columns of
+//                                      the same rows of a left operand. CPU drivers compile that for seconds: there the operand stays in its tile
 //   rowsLoad(rows, tile, k), accAsRows(rows, acc, tile)     k columns of a tile; an accumulator in the storage type: component by component where CHAIN says that they lie
 //                                      alike, else through a tile, with barriers
-//   mmaRows(acc, rows, b, k)           acc += rows·b, of the first k columns of rows
+//   mmaRows(acc, rows, a, b, k)        acc += rows·b, of the first k columns of rows; a is the tile that they came from
 //   ACC_COMPONENTS(acc, rows, columns, x, u, v, beyond, expr)   acc = expr(x), component by component; u is tileVector[rows + r], v tileVector[columns + c], beyond c - r.
 //                                      tileVector holds 0, 1, .. FRAG_M - 1 from TILE_NUMBERS on
 //   loadQuad(p, i, left), loadTail4T, loadTail4F, storeTail4T(p, i, left, x), storeTail4F    guarded: left = how many elements from i on exist (<= 0: none). TILE_ALIGNED

@@ -94,7 +94,7 @@ void tileSync() { controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageS
 #ifdef TILE_OWN_ROWS
 struct Rows { FragA f[64 / FRAG_K * PER_M]; };
 
-#define rowsLoad(rows, tile, k) { \
+#define rowsLoad(rows, tile, k) if (!TILE_CPU) { \
     const Tile tileA = tile; \
     [[unroll]] for (uint tileF = 0; tileF < (k) / FRAG_K * PER_M; tileF++) { \
         uint tileK = tileF / PER_M * FRAG_K, tileRow = accRow(tileF % PER_M); \
@@ -114,13 +114,15 @@ struct Rows { FragA f[64 / FRAG_K * PER_M]; };
         barrier(); \
     } }
 
-#define mmaRows(acc, rows, b, k) { \
-    const Tile tileB = b; \
-    [[unroll]] for (uint tileK = 0; tileK < tileTrip((k) / FRAG_K); tileK++) { \
+#define mmaRows(acc, rows, a, b, k) { \
+    const Tile tileA_ = a, tileB_ = b; \
+    if (TILE_CPU) { \
+        mma(acc, tileA_, tileB_, k) \
+    } else [[unroll]] for (uint tileK = 0; tileK < (k) / FRAG_K; tileK++) { \
         [[unroll]] for (uint tileJ = 0; tileJ < PER_N; tileJ++) { \
             FragB tileFB; \
-            if (tileB.transposed) coopMatLoad(tileFB, tilePool, (tileB.at + accColumn(tileJ) * tileB.stride + tileK * FRAG_K / 4) >> 1, tileB.stride >> 1, gl_CooperativeMatrixLayoutColumnMajor); \
-            else coopMatLoad(tileFB, tilePool, (tileB.at + tileK * FRAG_K * tileB.stride + accColumn(tileJ) / 4) >> 1, tileB.stride >> 1, gl_CooperativeMatrixLayoutRowMajor); \
+            if (tileB_.transposed) coopMatLoad(tileFB, tilePool, (tileB_.at + accColumn(tileJ) * tileB_.stride + tileK * FRAG_K / 4) >> 1, tileB_.stride >> 1, gl_CooperativeMatrixLayoutColumnMajor); \
+            else coopMatLoad(tileFB, tilePool, (tileB_.at + tileK * FRAG_K * tileB_.stride + accColumn(tileJ) / 4) >> 1, tileB_.stride >> 1, gl_CooperativeMatrixLayoutRowMajor); \
             [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) acc.f[tileI * PER_N + tileJ] = coopMatMulAdd(rows.f[tileK * PER_M + tileI], tileFB, acc.f[tileI * PER_N + tileJ]); \
         } \
     } }

@@ -49,9 +49,12 @@ layout(constant_id = 16) const bool CHAIN = false;         // accumulators' comp
 const uint HALF = SLICE < 64 ? SLICE : 64u;                // rows of the state at a time
 #define QUADS_ROWS tileQuads(64, SLICE)
 #define QUADS_STATE (tileQuads(HALF, 64 * TILES) > tileQuads(64 * TILES, HALF) ? tileQuads(HALF, 64 * TILES) : tileQuads(64 * TILES, HALF))
-#define QUADS_VALUES (tileQuads(64, 64 * TILES) > 128 * (64 / 4 + 1) ? tileQuads(64, 64 * TILES) : 128 * (64 / 4 + 1))
+#define QUADS_VALUES tileQuads(64, 64 * TILES)
+#define QUADS_FLOATS (128 * (64 / 4 + 1))
 #define QUADS_READ (QUADS_ROWS > QUADS_STATE ? QUADS_ROWS : QUADS_STATE)
-#define TILE_QUADS (QUADS_READ > QUADS_VALUES ? QUADS_READ : QUADS_VALUES)
+#define QUADS_PIECE (QUADS_READ > QUADS_VALUES ? QUADS_READ : QUADS_VALUES)
+#define PLACE (TILE_CPU ? QUADS_ROWS + tileQuads(64, 64) : 0u)       // of the pieces: a CPU driver's operands stay before them
+#define TILE_QUADS (PLACE + QUADS_PIECE > QUADS_FLOATS ? PLACE + QUADS_PIECE : QUADS_FLOATS)
 #define TILE_VECTOR 144
 #define TILE_NUMBERS 128
 #else

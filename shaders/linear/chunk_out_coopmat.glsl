@@ -1,10 +1,12 @@
 // chunk_out.comp over cooperative matrices: `first` and `count` are the chunk's tokens, `state` and `dot0` where its state and the dots of its first token lie.
 const uint PARTS = (SLICE + 63) / 64;                      // operands of 64 columns that a slice of a makes
-#define PIECE Tile(0, tileStride(SLICE), false)
-#define SCORES Tile(0, tileStride(64), false)
-#define STATE Tile(0, stateT ? tileStride(HALF) : tileStride(64 * TILES), stateT)
-#define VALUES Tile(0, tileStride(64 * TILES), false)
-Tile sixtyFour(Tile tile, uint t) { return Tile(tile.transposed ? 64 * t * tile.stride : 16 * t, tile.stride, tile.transposed); }    // the t-th 64 columns
+#define ROWS Tile(0, tileStride(SLICE), false)
+#define SCORES Tile(TILE_CPU ? QUADS_ROWS : 0u, tileStride(64), false)
+#define GIVEN_A Tile(SCORES.at, tileStride(64), MODE == 1 && reverse)
+#define PIECE Tile(PLACE, tileStride(SLICE), false)
+#define STATE Tile(PLACE, stateT ? tileStride(HALF) : tileStride(64 * TILES), stateT)
+#define VALUES Tile(PLACE, tileStride(64 * TILES), false)
+Tile sixtyFour(Tile tile, uint t) { return Tile(tile.at + (tile.transposed ? 64 * t * tile.stride : 16 * t), tile.stride, tile.transposed); }    // the t-th 64 columns
 const uint RUNS = TILE_RUNS(64, SLICE), RUNS_S = TILE_RUNS(HALF, 64 * TILES), RUNS_C = TILE_RUNS(64, 64 * TILES), RUNS_A = TILE_RUNS(64, 64);
 
 uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high, vec4 lastLow, vec4 lastHigh) {
@@ -23,9 +25,9 @@ uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high, vec4 lastLow, vec4 lastHigh) {
         lastGates[1] = nextQuadF(gatesA, count - 1, p0 + gl_LocalInvocationIndex % (SLICE / 8) * 8 + 4, P, H * P, count); \
     } }
 #define LAND_ROWS(s) \
-    if (MODE == 1) TILE_LAND_RUNS(PIECE, 64, SLICE, r, c, gatedOct(landedOct(nextA[tileJ], r, (s) * SLICE + c, P, rows), \
+    if (MODE == 1) TILE_LAND_RUNS(ROWS, 64, SLICE, r, c, gatedOct(landedOct(nextA[tileJ], r, (s) * SLICE + c, P, rows), \
         nextGates[2 * tileJ], nextGates[2 * tileJ + 1], lastGates[0], lastGates[1])) \
-    else TILE_LAND(PIECE, 64, SLICE, nextA, 0, 0, (s) * SLICE, P, rows)
+    else TILE_LAND(ROWS, 64, SLICE, nextA, 0, 0, (s) * SLICE, P, rows)
 #define FETCH_STATE(p0) { \
     if (stateT) TILE_FETCH(nextS, 0, 64 * TILES, HALF, states, q0, p0, P, P, rowsQ) \
     else TILE_FETCH(nextS, 0, HALF, 64 * TILES, states, p0, q0, Q, Q, rowsP) }
@@ -37,7 +39,7 @@ uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high, vec4 lastLow, vec4 lastHigh) {
 #define LAND_GIVEN { \
     TILE_LAND_RUNS(SCORES, 64, 64, r, c, uvec4(tilePack(triangle(nextScores[2 * tileJ], r, c, count)), tilePack(triangle(nextScores[2 * tileJ + 1], r, c + 4, count)))) \
     barrier(); \
-    if (reverse) rowsLoad(A, T(SCORES), 64) else rowsLoad(A, SCORES, 64) \
+    rowsLoad(A, GIVEN_A, 64) \
     barrier(); }
 
 void chunkOut(uint first, uint count, uint64_t state, uint64_t dot0) {
@@ -70,7 +72,7 @@ void chunkOut(uint first, uint count, uint64_t state, uint64_t dot0) {
     STRAIGHT for (uint s = 0; s < tileTrip(SLICES) && reads; s++) {
         LAND_ROWS(s)
         barrier();
-        [[unroll]] for (uint part = 0; part < PARTS; part++) rowsLoad(a[part], sixtyFour(PIECE, part), HALF)
+        [[unroll]] for (uint part = 0; part < PARTS; part++) rowsLoad(a[part], sixtyFour(ROWS, part), HALF)
         barrier();
         if (MODE == 0) {
             TILE_LAND(PIECE, 64, SLICE, nextB, 0, 0, s * SLICE, P, rows)
@@ -80,7 +82,7 @@ void chunkOut(uint first, uint count, uint64_t state, uint64_t dot0) {
         else if (s + 1 < SLICES) FETCH_ROWS(s + 1)
         else FETCH_VALUES(rowsC[0])
         if (MODE == 0) {
-            [[unroll]] for (uint part = 0; part < PARTS; part++) mmaRows(scores, a[part], T(sixtyFour(PIECE, part)), HALF)
+            [[unroll]] for (uint part = 0; part < PARTS; part++) mmaRows(scores, a[part], sixtyFour(ROWS, part), T(sixtyFour(PIECE, part)), HALF)
             barrier();
             if (s + 1 == SLICES) {
                 ACC_COMPONENTS(scores, 64, 64, x, g, gj, beyond, (reverse ? beyond >= 0 : beyond <= 0) ? args.intra * x * exp(-abs(g - gj)) : 0.0)
@@ -93,7 +95,7 @@ void chunkOut(uint first, uint count, uint64_t state, uint64_t dot0) {
             if (part + 1 < PARTS) FETCH_STATE(s * SLICE + part * 64 + 64)
             else if (s + 1 < SLICES) FETCH_ROWS(s + 1)
             else FETCH_VALUES(rowsC[0])
-            [[unroll]] for (uint t = 0; t < TILES; t++) mmaRows(acc[t], a[part], sixtyFour(STATE, t), HALF)
+            [[unroll]] for (uint t = 0; t < TILES; t++) mmaRows(acc[t], a[part], sixtyFour(ROWS, part), sixtyFour(STATE, t), HALF)
             barrier();
         }
     }
@@ -114,7 +116,7 @@ void chunkOut(uint first, uint count, uint64_t state, uint64_t dot0) {
         }
         TILE_LAND(VALUES, 64, 64 * TILES, nextC, 0, 0, q0, Q, rows)
         barrier();
-        [[unroll]] for (uint t = 0; t < TILES; t++) mmaRows(acc[t], A, sixtyFour(VALUES, t), 64)
+        [[unroll]] for (uint t = 0; t < TILES; t++) mmaRows(acc[t], A, GIVEN_A, sixtyFour(VALUES, t), 64)
         barrier();
     }
 
