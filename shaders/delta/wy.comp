@@ -28,11 +28,14 @@ layout(constant_id = 11) const uint GATE = 0;
 layout(constant_id = 12) const bool EXCLUSIVE = false;
 layout(constant_id = 13) const bool SECOND = false;
 layout(constant_id = 14) const bool SAME = false;          // a is k
+layout(constant_id = 15) const bool FULL = false;          // widths are multiples of 64
+layout(constant_id = 16) const bool WHOLE = false;         // every chunk has 64 tokens
 
 const uint KEYS = 0, SCORES = 1, INVERSE = 2;
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
+#define TILE_SOLID (FULL && WHOLE)
 #ifdef MM_coopmat
 // Two tiles: little enough shared memory for several workgroups at once.
 #define WIDTH 64
@@ -53,7 +56,7 @@ const uint KEYS = 0, SCORES = 1, INVERSE = 2;
 #include "delta/tiles.glsl"
 #include "delta/save.glsl"
 
-uint K = args.K, V = args.V, H = args.H, C = args.C, head = gl_WorkGroupID.y;
+uint K = args.K, V = args.V, H = args.H, C = WHOLE ? 64 : args.C, head = gl_WorkGroupID.y;
 
 // Four of row r's elements of A, from sum's products.
 vec4 correction(uint r, uint c, vec4 products, uint count) {
@@ -120,7 +123,7 @@ uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high) { return uvec4(tilePack(unpack4(o
     TILE_EACH_RUN(64, 64, i, r, c, octs[i] = uvec4(tilePack(unitLower(r, c, getFloats(r * INVERSE_STRIDE + c))), tilePack(unitLower(r, c + 4, getFloats(r * INVERSE_STRIDE + c + 4))));) \
     barrier(); \
     TILE_LAND_RUNS(M, 64, 64, r, c, octs[tileJ]) \
-    TILE_EACH_RUN(64, 64, i, r, c, storeOct(rowsM, r * H * C + c, r < count ? int(C) - int(c) : 0, octs[i].xy, octs[i].zw);) }
+    TILE_EACH_RUN(64, 64, i, r, c, storeOct(rowsM, r * H * C + c, WHOLE ? 8 : r < count ? int(C) - int(c) : 0, octs[i].xy, octs[i].zw);) }
 
 #define LAND_SECOND(s0) { \
     vec4 next[2 * TILE_RUNS(64, 64)]; \
@@ -131,7 +134,7 @@ uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high) { return uvec4(tilePack(unpack4(o
 #define SAVE(acc, p, c0, width) { \
     accLay(acc, rows) \
     barrier(); \
-    TILE_SAVE(rows, 64, 64, p, r, c, r * H * width + c0 + c, r < count ? int(width) - int(c0 + c) : 0) \
+    TILE_SAVE(rows, 64, 64, p, r, c, r * H * width + c0 + c, TILE_SOLID ? 8 : r < count ? int(width) - int(c0 + c) : 0) \
     barrier(); }
 #else
 #define AHEAD
@@ -163,9 +166,9 @@ uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high) { return uvec4(tilePack(unpack4(o
 #endif
 
 void main() {
-    Chunk chunk = chunkAt(args.packed, args.N, gl_WorkGroupID.x, args.T, C);
+    Chunk chunk = chunkAt(WHOLE ? I32Buf(0ul) : args.packed, args.N, gl_WorkGroupID.x, args.T, C);
     if (chunk.sequence < 0) return;
-    uint count = chunk.tokens.count, lane = gl_LocalInvocationIndex;
+    uint count = WHOLE ? 64 : chunk.tokens.count, lane = gl_LocalInvocationIndex;
     uint64_t token = uint64_t(chunk.tokens.first) * H + head;
     TBuf rowsA = atT(args.a, token * K), rowsK = atT(args.k, token * K), rowsV = atT(args.v, token * V), rowsM = atT(args.M, token * C);
     F32Buf gates = atF(args.gate, token * (GATE == CHANNELS ? K : 1));

@@ -3,7 +3,7 @@
 //   dv = beta X; z = sign e^{Ga} X h^T + ..; da = beta z; dbeta = v . X + a . z; dA = sign stril(X V~^T)
 // since M^T (dV~ v'^T) diag(beta) M^T with v' = v + sign (e^{Ga} a) h is X (M beta v')^T, and M beta v' is V~.
 // With a gate of heads or none the products of tokens follow, with P_rs = dA_rs e^{Ga_r - G_s}: z_r += sum_s P_rs k_s, dk_s += sum_r P_rs beta_r a_r;
-// and the sums of a da over channels (dRows, gradients of Ga) and of k dk (dColumns, of -G).
+// and the sums of a da over channels are added to dRows (gradients of Ga), those of k dk to dColumns (of -G).
 // With a gate of channels they are chunk_intra_backward.comp's: dA fp32, times beta_r, is stored for it, zero from the diagonal on, and da is its first part
 // in fp32. dbeta_r += sum_s dA_rs scores_rs.
 // SECOND (generalized rule, sign = 1, no beta): U = M second v, so dSecond = stril(X v^T); no dv here.
@@ -34,9 +34,12 @@ layout(constant_id = 11) const bool EXCLUSIVE = false;
 layout(constant_id = 12) const bool SAME = false;
 layout(constant_id = 13) const bool SECOND = false;
 layout(constant_id = 14) const uint STATES = 1;            // ceil(K / 64)
+layout(constant_id = 15) const bool FULL = false;          // widths are multiples of 64
+layout(constant_id = 16) const bool WHOLE = false;         // every chunk has 64 tokens
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
+#define TILE_SOLID (FULL && WHOLE)
 #ifdef MM_coopmat
 // Three tiles, and HELD of the state's where there is room.
 #define HELD (SLICE == 64 ? 2 : 0)
@@ -54,7 +57,7 @@ layout(constant_id = 14) const uint STATES = 1;            // ceil(K / 64)
 #include "delta/tiles.glsl"
 #include "delta/save.glsl"
 
-uint K = args.K, V = args.V, H = args.H, C = args.C, head = gl_WorkGroupID.y;
+uint K = args.K, V = args.V, H = args.H, C = WHOLE ? 64 : args.C, head = gl_WorkGroupID.y;
 
 vec4 strictLower(uint r, uint c, vec4 x) { return mix(vec4(0), x, lessThan(uvec4(c, c + 1, c + 2, c + 3), uvec4(r))); }
 
@@ -119,7 +122,7 @@ const uint RUNS = TILE_RUNS(64, 64);
         accLay(x, M) \
     } \
     barrier(); \
-    if (!SECOND) TILE_SAVE(M, 64, 64, dv, r, c, r * H * V + v0 + c, r < count ? int(V) - int(v0 + c) : 0) \
+    if (!SECOND) TILE_SAVE(M, 64, 64, dv, r, c, r * H * V + v0 + c, TILE_SOLID ? 8 : r < count ? int(V) - int(v0 + c) : 0) \
     if (wantsBeta) TILE_EACH_RUN(64, 64, i, r, c, \
         uvec4 oct = landedOct(nextV[i], r, v0 + c, V, count); \
         dBetas[2 * i] += dot(tileGet(F, r, c), unpack4(oct.xy)); \
@@ -169,7 +172,7 @@ const uint RUNS = TILE_RUNS(64, 64);
 #define SAVE_GRADIENT(p, t, quads) { \
     TBuf gradient = atT(p, token * K); \
     TILE_EACH_RUN(64, 64, i, r, c, \
-        storeOct(gradient, r * H * K + (t) * 64 + c, r < count ? int(K) - int((t) * 64 + c) : 0, tilePack(quads[2 * i]), tilePack(quads[2 * i + 1]));) }
+        storeOct(gradient, r * H * K + (t) * 64 + c, TILE_SOLID ? 8 : r < count ? int(K) - int((t) * 64 + c) : 0, tilePack(quads[2 * i]), tilePack(quads[2 * i + 1]));) }
 #else
 Tile F = Tile(0, tileStride(64), false), products = F;
 Tile columns = Tile(tileQuads(64, 64), tileStride(SLICE), false), rows = Tile(tileQuads(64, 64), tileStride(64), false);
@@ -225,9 +228,9 @@ Tile rowsOf(Tile t, uint r) { return Tile(t.at + r * t.stride, t.stride, false);
 #endif
 
 void main() {
-    Chunk chunk = chunkAt(args.packed, args.N, gl_WorkGroupID.x, args.T, C);
+    Chunk chunk = chunkAt(WHOLE ? I32Buf(0ul) : args.packed, args.N, gl_WorkGroupID.x, args.T, C);
     if (chunk.sequence < 0) return;
-    uint count = chunk.tokens.count, lane = gl_LocalInvocationIndex;
+    uint count = WHOLE ? 64 : chunk.tokens.count, lane = gl_LocalInvocationIndex;
     uint64_t token = uint64_t(chunk.tokens.first) * H + head;
     TBuf rowsM = atT(args.M, token * C), rowsU = atT(args.dU, token * V), rowsO = atT(args.values, token * V), rowsV = atT(args.v, token * V);
     TBuf rowsA = atT(args.a, token * K), rowsK = atT(args.k, token * K), dv = atT(args.dv, token * V), dk = atT(args.dk, token * K);
@@ -318,6 +321,6 @@ void main() {
     if (lane < 64) tileVector[256 + lane] = tileVector[lane] * dRow;
     barrier();
     if (lane >= count) return;
-    atF(args.dRows, token).v[lane * H] = !EXCLUSIVE ? tileVector[256 + lane] : lane + 1 < count ? tileVector[257 + lane] : 0.0;
-    atF(args.dColumns, token).v[lane * H] = dColumn;
+    atF(args.dRows, token).v[lane * H] += !EXCLUSIVE ? tileVector[256 + lane] : lane + 1 < count ? tileVector[257 + lane] : 0.0;
+    atF(args.dColumns, token).v[lane * H] += dColumn;
 }

@@ -70,9 +70,9 @@ internal static class DeltaChunk
         wy.Release();
         local.Dispose();
 
-        // Sums over channels of q dq and a da, of k dk: parts from OUT, and one more from the WY form.
+        // Sums over channels of q dq and a da, of k dk: parts from OUT, to the first of which the WY form adds.
         var parts = ChunkOut.Groups(device, q.DType, shape.K);
-        Tensor? Sums() => needsG ? Tensor.Empty(device, DType.Float32, parts + 1, shape.Tokens, shape.H) : null;
+        Tensor? Sums() => needsG ? Tensor.Empty(device, DType.Float32, parts, shape.Tokens, shape.H) : null;
         Tensor? rows = Sums(), columns = Sums();
         var turned = shape.Transposed;
         var dq = ChunkOut.HeadGated(turned, chunk, dO, values, k, gate, h, ChunkOut.Read.StateTransposed, scale, scale, needsG ? q : null, rows);
@@ -80,7 +80,7 @@ internal static class DeltaChunk
         var dv = Tensor.EmptyLike(of.V);
         var da = isSame ? null : Tensor.EmptyLike(of.A);
         var dBeta = of.Beta is null ? null : Tensor.EmptyLike(of.Beta);
-        DeltaChunkWyBackward.Heads(shape, chunk, of, m, values, h, dValues, dv, da, dk, dBeta, rows?.Narrow(parts, 1), columns?.Narrow(parts, 1));
+        DeltaChunkWyBackward.Heads(shape, chunk, of, m, values, h, dValues, dv, da, dk, dBeta, rows?.Narrow(0, 1), columns?.Narrow(0, 1));
 
         Tensor? dg = null;
         if (needsG)
@@ -88,7 +88,7 @@ internal static class DeltaChunk
             using var dots = ChunkState.Dot(shape, chunk, h, dh, ht!, shape.K, shape.V);
             using var last = RowDot.Of(dots, null, shape.Chunks(chunk) * shape.H, shape.K);
             dg = Tensor.EmptyLike(of.Cumulative!);
-            ChunkCumsum.Chunks(shape, chunk, new(rows!, null, columns, null, parts + 1), shape.H, dg, ChunkCumsum.Order.Reverse, last);
+            ChunkCumsum.Chunks(shape, chunk, new(rows!, null, columns, null, parts), shape.H, dg, ChunkCumsum.Order.Reverse, last);
         }
         return [dq, dk, da, dv, dBeta, dg, dh0];
     }

@@ -80,12 +80,14 @@ internal readonly record struct DeltaChunkWy(Tensor M, Tensor W, Tensor U)
     private static void Launch(LinearShape shape, int chunk, DeltaOperands of, Source source, Tensor? scores, float sign, Tensor? second, Tensor? product, DeltaChunkWy to)
     {
         var device = of.A.Device;
+        var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, of.A, of.K, of.V, of.Gate == DeltaGate.Channels ? of.Cumulative : null);
+        var isSame = ReferenceEquals(of.A, of.K);
+        var width = isSame ? shape.K / 2 : shape.K;        // two tiles of the same rows land together
         Kernel.Launch(device,
             new(of.A, of.K, of.V, of.Beta, of.Cumulative, scores, second, to.M, to.W, to.U, product, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, sign),
             new((uint)shape.Chunks(chunk), (uint)shape.H), ChunkTiles.Variant(device, of.A.DType),
-            ChunkTiles.Spec(device, Kernel.Shader, of.A.DType,
-                ChunkTiles.AreWhole(shape.K, shape.V, of.A, of.K, of.V, of.Gate == DeltaGate.Channels ? of.Cumulative : null),
-                (uint)source, (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, second is null ? 0u : 1, ReferenceEquals(of.A, of.K) ? 1u : 0));
+            ChunkTiles.Spec(device, Kernel.Shader, of.A.DType, isWhole, (uint)source, (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, second is null ? 0u : 1, isSame ? 1u : 0,
+                ChunkTiles.AreFull(isWhole, width, shape.V), ChunkTiles.AreDense(shape, chunk)));
     }
 }

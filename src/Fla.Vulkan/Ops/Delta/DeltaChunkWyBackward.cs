@@ -6,7 +6,7 @@ internal static class DeltaChunkWyBackward
     private static readonly Kernel<Args> Kernel = new("delta/wy_backward");
 
     private readonly record struct Args(In M, In DU, In Values, In States, In A, In K, In V, In Beta, In Gate, In Scores,
-        Out DV, Out DA, InOut DK, Out DBeta, Out DRows, Out DColumns, Out DScores, Out DSecond, In Packed,
+        Out DV, Out DA, InOut DK, Out DBeta, InOut DRows, InOut DColumns, Out DScores, Out DSecond, In Packed,
         uint N, uint T, uint C, uint H, uint KeyWidth, uint ValueWidth, float Sign);
 
     /// <summary>A decay of heads or none.</summary>
@@ -21,8 +21,8 @@ internal static class DeltaChunkWyBackward
     /// <param name="da">Where that of a goes; null when a is k.</param>
     /// <param name="dk">Added to: that of k, and of a when it is k.</param>
     /// <param name="dBeta">Where that of beta goes, fp32, or null.</param>
-    /// <param name="dRows">With a decay: where a·da goes, of the row that reads G of a token, fp32 [B,T,H].</param>
-    /// <param name="dColumns">With a decay: where k·dk goes.</param>
+    /// <param name="dRows">With a decay, added to: a·da, of the row that reads G of a token, fp32 [B,T,H].</param>
+    /// <param name="dColumns">With a decay, added to: k·dk.</param>
     public static void Heads(LinearShape shape, int chunk, DeltaOperands of, Tensor m, Tensor values, Tensor states, Tensor dU,
         Tensor dv, Tensor? da, Tensor dk, Tensor? dBeta, Tensor? dRows, Tensor? dColumns) =>
         Launch(shape, chunk, of, new(m, dU, values, states, of.A, of.K, of.V, of.Beta, of.Cumulative, null, dv, da, dk, dBeta, dRows, dColumns, null, null, shape.Table(chunk),
@@ -72,6 +72,7 @@ internal static class DeltaChunkWyBackward
         var device = of.A.Device;
         var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, of.A, of.K, of.V, of.Gate == DeltaGate.Channels ? of.Cumulative : null) && ChunkTiles.AreWhole(shape.K, shape.V, tensors);
         Kernel.Launch(device, args, new((uint)shape.Chunks(chunk), (uint)shape.H), ChunkTiles.Variant(device, of.A.DType),
-            ChunkTiles.Spec(device, Kernel.Shader, of.A.DType, isWhole, (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, isSame ? 1u : 0, hasSecond ? 1u : 0, ChunkTiles.Count(shape.K)));
+            ChunkTiles.Spec(device, Kernel.Shader, of.A.DType, isWhole, (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, isSame ? 1u : 0, hasSecond ? 1u : 0, ChunkTiles.Count(shape.K),
+                ChunkTiles.AreFull(isWhole, shape.K, shape.V), ChunkTiles.AreDense(shape, chunk)));
     }
 }

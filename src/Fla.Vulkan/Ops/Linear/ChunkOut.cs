@@ -98,6 +98,6 @@ internal static class ChunkOut
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, inter, intra, decayKind),
             new((uint)groups, (uint)shape.H), ChunkTiles.Variant(device, type),
             TileProduct.Spec(device, type, ChunkTiles.Size, ChunkTiles.Size, (uint)workgroup, isWhole ? 1u : 0, (uint)slice, (uint)mode, (uint)read, tiles,
-                (uint)((shape.K + slice - 1) / slice), isFull ? 1u : 0, ChunkTiles.AreEven(shape, chunk), device.HasMatrixChain(type) ? 1u : 0));
+                (uint)((shape.K + slice - 1) / slice), isFull ? 1u : 0, ChunkTiles.AreDense(shape, chunk), device.HasMatrixChain(type) ? 1u : 0));
     }
 }

@@ -43,9 +43,6 @@ internal static class ChunkTiles
     /// <summary>Whether all chunks have <see cref="Size"/> tokens.</summary>
     public static uint AreDense(LinearShape shape, int chunk) => chunk == Size && shape.Packed is null && shape.T % Size == 0 ? 1u : 0;
 
-    /// <summary>Whether every chunk has as many tokens as a tile.</summary>
-    public static uint AreEven(LinearShape shape, int chunk) => shape.Packed is null && chunk == Size && shape.T % chunk == 0 ? 1u : 0;
-
     /// <summary>Checks a chunk length.</summary>
     /// <exception cref="ShapeException">Not 16, 32 or 64.</exception>
     public static void Check(int chunkSize) => Require.That(chunkSize is 16 or 32 or 64, $"chunkSize is 16, 32 or 64, not {chunkSize}");

@@ -20,6 +20,9 @@ public sealed class DeltaChunkTests(TestDevice device) : DeviceTests(device)
         yield return new(usual with { B = 1, Type = DType.BFloat16, VFirst = true }, "", 64);
         yield return new(usual with { B = 1, Type = DType.Float16 }, "g", 64);
         yield return new(usual with { B = 1, Type = DType.Float16 }, "gk", 64);
+        // Whole chunks and tiles: no bounds are looked at.
+        yield return new(usual with { B = 1, T = 128, H = 1, K = 64, V = 64 }, "gk", 64);
+        yield return new(usual with { B = 1, T = 128, H = 1, K = 64, V = 64, Type = DType.Float16 }, "g", 64);
         foreach (var gate in new[] { "g", "gk" })
         {
             yield return new(usual with { B = 1, T = 65, H = 1, K = 256, V = 512, Type = DType.Float16 }, gate, 64);
@@ -62,6 +65,7 @@ public sealed class DeltaChunkTests(TestDevice device) : DeviceTests(device)
         yield return new(usual with { B = 1, T = 97, H = 1, K = 70, V = 37, Packed = [0, 1, 17, 80, 80, 97], VFirst = true }, true, 32);
         yield return new(usual with { B = 1, T = 75, H = 1, K = 40, V = 100, HasStates = false }, true, 16);
         yield return new(usual with { B = 1, T = 70, Type = DType.Float16 }, true, 64);
+        yield return new(usual with { B = 1, T = 64, H = 1, K = 64, V = 128, Type = DType.Float16 }, true, 64);
         yield return new(usual with { B = 1, T = 66, H = 1 }, false, 64);
         yield return new(usual with { B = 1, T = 67, H = 1, Normalizer = 0.01 }, true, 64);
         yield return new(usual with { B = 1, T = 65, H = 1, K = 256, V = 512, Type = DType.Float16 }, true, 64);
