@@ -41,6 +41,13 @@ uint bf16Upper(float x) {
 
 uint bf16Bits(float x) { return bf16Upper(x) >> 16; }
 
+// The same in two instructions for sums on their way out of matrices: halves, which such sums hardly ever are, away from zero. (NaN stays NaN: the largest
+// patterns would turn over, and the signed maximum keeps them.)
+uint bf16Near(float x) {
+    int b = floatBitsToInt(x);
+    return uint(max(b + 0x8000, b));
+}
+
 // Two of them, the first in the lower half.
 uint bf16Pair(float x, float y) { return bitfieldInsert(bf16Upper(y), bf16Upper(x) >> 16, 0, 16); }
 

@@ -140,10 +140,8 @@ shared float tileVector[TILE_VECTOR];
 #if defined(MM_coopmat) && defined(T_f16)
 uvec2 tilePack(vec4 x) { return uvec2(packFloat2x16(f16vec2(x.xy)), packFloat2x16(f16vec2(x.zw))); }
 #elif defined(MM_coopmat)
-uvec2 tilePack(vec4 x) {
-    u16vec4 bits = bfloat16BitsToUintEXT(bf16vec4(x));
-    return uvec2(pack32(bits.xy), pack32(bits.zw));
-}
+uint tilePair(float x, float y) { return bitfieldInsert(bf16Near(y), bf16Near(x) >> 16, 0, 16); }
+uvec2 tilePack(vec4 x) { return uvec2(tilePair(x.x, x.y), tilePair(x.z, x.w)); }
 #endif
 
 #ifdef MM_coopmat

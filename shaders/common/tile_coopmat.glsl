@@ -1,8 +1,10 @@
 // The cooperative-matrix body of tile.glsl. Elements of an accumulator are reached through a scratch fragment per subgroup.
 #ifdef T_bf16
 #define TileFloat bfloat16_t
+#define TILE_OPERAND(x) uintBitsToBFloat16EXT(uint16_t(bf16Near(x) >> 16))
 #else
 #define TileFloat float16_t
+#define TILE_OPERAND(x) float16_t(x)
 #endif
 
 const uint FRAG_STRIDE = FRAG_N / 4 + 1;
@@ -105,7 +107,7 @@ struct Rows { FragA f[64 / FRAG_K * PER_M]; };
 #define accAsRows(rows, acc, tile) { \
     if (CHAIN && SG_N == 1) { \
         ACC_FRAGMENTS(tileF) { \
-            [[unroll]] for (uint tileE = 0; tileE < acc.f[0].length(); tileE++) rows.f[tileF % PER_N * PER_M + tileF / PER_N][tileE] = TileFloat(acc.f[tileF][tileE]); \
+            [[unroll]] for (uint tileE = 0; tileE < acc.f[0].length(); tileE++) rows.f[tileF % PER_N * PER_M + tileF / PER_N][tileE] = TILE_OPERAND(acc.f[tileF][tileE]); \
         } \
     } else { \
         accLay(acc, tile) \
@@ -227,7 +229,7 @@ void accReplace(inout Acc acc, uint at, FragC f) {
 
 // Accumulators as they are into a tile, in the storage type: 16-bit accumulators carry the patterns, as there are none of bfloat16.
 #ifdef T_bf16
-#define TILE_HALF(x) uint16BitsToFloat16(bfloat16BitsToUintEXT(bfloat16_t(x)))
+#define TILE_HALF(x) uint16BitsToFloat16(uint16_t(bf16Near(x) >> 16))
 #define TILE_FULL(x) uintBitsToFloat(uint(float16BitsToUint16(x)) << 16)
 #else
 #define TILE_HALF(x) float16_t(x)
