@@ -11,7 +11,7 @@ public sealed class TileTableTests
     {
         ["linear/chunk_state"] = [[0, 0], [1, 0]],
         ["linear/chunk_out"] = [[0, 0], [1, 0]],
-        ["linear/chunk_scores"] = [[1, 0, 0, 0, 1, 1], [2, 1, 0, 1, 1, 1]],
+        ["linear/chunk_scores"] = [[1, 1, 0, 0, 0, 1, 1], [2, 2, 1, 0, 1, 1, 1]],
         ["linear/chunk_gradients"] = [[1, 1, 0, 0, 1, 1, 2], [2, 2, 1, 0, 1, 1, 2]],
         ["linear/chunk_scores_backward"] = [[1, 0, 1, 1], [2, 1, 1, 1]],
         ["linear/fused_chunk"] = [[1], [2], [4]],

@@ -31,7 +31,7 @@ internal static class DeltaChunk
         var of = new DeltaOperands(a, k, v, beta, Cumulative(shape, chunk, g), readsUndecayed);
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         var channels = of.Gate == DeltaGate.Channels ? of.Cumulative : null;
-        ChunkScores? scores = channels is null ? null : ChunkScores.Of(shape, chunk, q, a, readsUndecayed, k, channels, scale, gatesKeys: true);
+        var scores = channels is null ? null : ChunkScores.Of(shape, chunk, q, a, readsUndecayed, k, null, channels, scale, gatesWriters: true);
         var wy = DeltaChunkWy.Of(shape, chunk, of, scores?.AK);
         var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
         var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, scores?.Keys ?? k, -1), of.Gate, of.Cumulative, walk, initialState, ht);
@@ -39,7 +39,7 @@ internal static class DeltaChunk
         scores?.Keys!.Dispose();
         var o = channels is null
             ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(of.Cumulative, default), states, ChunkOut.Read.Forward, scale, scale)
-            : ChunkOut.GatedRows(shape, chunk, q, values, channels, states, scores!.Value.QK, ChunkOut.Read.Forward, scale);
+            : ChunkOut.GatedRows(shape, chunk, q, values, channels, states, scores!.QK, ChunkOut.Read.Forward, scale);
         if (Autograd.IsRecording(q, k, a, v, beta, g, initialState))
         {
             Autograd.Record("chunk_delta_rule", [q, k, ReferenceEquals(a, k) ? null : a, v, beta, g, initialState], ht is null ? [o] : [o, ht],

@@ -26,16 +26,16 @@ internal static class DplrChunk
         initialState = initialState?.To(DType.Float32);
         var cumulative = DeltaChunk.Cumulative(shape, chunk, gk) ?? Tensor.Zeros(q.Device, DType.Float32, q.Shape);
         var of = new DeltaOperands(a, k, v, null, cumulative, ReadsUndecayed: true);
-        var (qk, ak, kg) = ChunkScores.Of(shape, chunk, q, a, true, k, cumulative, scale, gatesKeys: true);
-        var (qb, ab, bg) = ChunkScores.Of(shape, chunk, q, a, true, b, cumulative, scale, gatesKeys: true);
-        var wy = DeltaChunkWy.Generalized(shape, chunk, of, ab, ak!, Tensor.EmptyLike(ak!));
-        ab!.Dispose();
+        var scores = ChunkScores.Of(shape, chunk, q, a, true, k, b, cumulative, scale, gatesWriters: true);
+        Tensor ak = scores.AK!, qk = scores.QK, qb = scores.QB!;
+        var wy = DeltaChunkWy.Generalized(shape, chunk, of, scores.AB, ak, Tensor.EmptyLike(ak));
+        scores.AB!.Dispose();
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
-        var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, bg!, 1, kg, v), of.Gate, cumulative, walk, initialState, ht);
+        var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, scores.SecondKeys!, 1, scores.Keys, v), of.Gate, cumulative, walk, initialState, ht);
         wy.Release();
-        kg!.Dispose();
-        bg!.Dispose();
+        scores.Keys!.Dispose();
+        scores.SecondKeys!.Dispose();
         var o = ChunkOut.GatedRows(shape, chunk, q, v, cumulative, states, qk, ChunkOut.Read.Forward, scale, values, qb);
         if (Autograd.IsRecording(q, k, v, a, b, gk, initialState))
         {

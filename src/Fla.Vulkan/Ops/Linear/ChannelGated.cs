@@ -15,7 +15,7 @@ internal static class ChannelGated
         var states = ChunkState.Storage(shape, chunk, q.Device, q.DType);
         var walk = vFirst ? ChunkState.Walk.InitialVFirst | ChunkState.Walk.FinalVFirst : ChunkState.Walk.Forward;
         ChunkState.Run(shape, chunk, k, v, new(cumulative, default, IsVector: true), states, walk, initialState, ht, 1);
-        var scores = ChunkScores.Of(shape, chunk, q, null, false, k, cumulative, scale).QK;
+        var scores = ChunkScores.Of(shape, chunk, q, null, false, k, null, cumulative, scale).QK;
         var o = ChunkOut.GatedRows(shape, chunk, q, v, cumulative, states, scores, ChunkOut.Read.Forward, scale);
         if (Autograd.IsRecording(q, k, v, g, initialState))
         {
