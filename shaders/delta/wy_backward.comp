@@ -4,11 +4,9 @@
 // since M^T (dV~ v'^T) diag(beta) M^T with v' = v + sign (e^{Ga} a) h is X (M beta v')^T, and M beta v' is V~.
 // With a gate of heads or none the products of tokens follow, with P_rs = dA_rs e^{Ga_r - G_s}: z_r += sum_s P_rs k_s, dk_s += sum_r P_rs beta_r a_r;
 // and the sums of a da over channels are added to dRows (gradients of Ga), those of k dk to dColumns (of -G).
-// With a gate of channels they are chunk_intra_backward.comp's: dA fp32, times beta_r, is stored for it, zero from the diagonal on, and da is its first part
-// in fp32. dbeta_r += sum_s dA_rs scores_rs.
-// SECOND (generalized rule, sign = 1, no beta): U = M second v, so dSecond = stril(X v^T); no dv here.
+// (Under a gate of channels chunk_scores_backward.comp and chunk_gradients.comp do all of this.)
 // M [tokens, H, C]; dU (gradient of V~), values (V~), v, dv [tokens, H, V]; states (h entering each chunk) [chunks, H, K, V]; a, k, da, dk [tokens, H, K];
-// da of HEADS in T, with SAME (a is k) null; dk is added to. beta, dBeta, dRows, dColumns fp32 [tokens, H]; scores, dA, dSecond fp32 [tokens, H, C].
+// with SAME (a is k) da is null; dk is added to. beta, dBeta, dRows, dColumns fp32 [tokens, H].
 // One workgroup a chunk (x) and head (y).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
 // @exclude T=f32 MM=coopmat
@@ -20,9 +18,9 @@
 #include "linear/sequences.glsl"
 
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer Args {
-    TBuf M; TBuf dU; TBuf values; TBuf states; TBuf a; TBuf k; TBuf v; F32Buf beta; F32Buf gate; F32Buf scores;
-    TBuf dv; F32Buf da; TBuf dk; F32Buf dBeta; F32Buf dRows; F32Buf dColumns; F32Buf dA; F32Buf dSecond; I32Buf packed;
-    uint N; uint T; uint C; uint H; uint K; uint V; float sign;
+    TBuf M; TBuf dU; TBuf values; TBuf states; TBuf a; TBuf k; TBuf v; F32Buf beta; F32Buf gate;
+    TBuf dv; TBuf da; TBuf dk; F32Buf dBeta; F32Buf dRows; F32Buf dColumns; I32Buf packed;
+    uint N; uint T; uint C; uint H; uint K; uint V;
 };
 layout(push_constant, scalar) uniform Arguments { Args args; };
 
@@ -32,10 +30,9 @@ layout(constant_id = 9) const uint SLICE = 32;             // chunk_tiles.glsl
 layout(constant_id = 10) const uint GATE = 0;
 layout(constant_id = 11) const bool EXCLUSIVE = false;
 layout(constant_id = 12) const bool SAME = false;
-layout(constant_id = 13) const bool SECOND = false;
-layout(constant_id = 14) const uint STATES = 1;            // ceil(K / 64)
-layout(constant_id = 15) const bool FULL = false;          // widths are multiples of 64
-layout(constant_id = 16) const bool WHOLE = false;         // every chunk has 64 tokens
+layout(constant_id = 13) const uint STATES = 1;            // ceil(K / 64)
+layout(constant_id = 14) const bool FULL = false;          // widths are multiples of 64
+layout(constant_id = 15) const bool WHOLE = false;         // every chunk has 64 tokens
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
@@ -98,8 +95,7 @@ Tile M = tileAt(0), products = tileAt(0), F = tileAt(1), B = tileAt(2);
 const uint RUNS = TILE_RUNS(64, 64);
 #define AHEAD \
     TILE_AHEAD(nextM, 1, 64, 64) TILE_AHEAD(nextU, 1, 64, 64) TILE_AHEAD(nextO, 1, 64, 64) TILE_AHEAD(nextV, 1, 64, 64) TILE_AHEAD(nextH, STATES, 64, 64) \
-    TILE_AHEAD(nextA, STATES, 64, 64) TILE_AHEAD(nextK, STATES, 64, 64) TILE_AHEAD(nextG, STATES, 64, 64) \
-    vec4 nextGates[STATES * QUADS_EACH];
+    TILE_AHEAD(nextA, STATES, 64, 64) TILE_AHEAD(nextK, STATES, 64, 64) TILE_AHEAD(nextG, STATES, 64, 64)
 #define FETCH_FACTORS(c0) { \
     TILE_FETCH(nextM, 0, 64, 64, rowsM, 0, 0, C, H * C, count) \
     TILE_FETCH(nextU, 0, 64, 64, rowsU, 0, c0, V, H * V, count) \
@@ -117,24 +113,15 @@ const uint RUNS = TILE_RUNS(64, 64);
     barrier(); }
 #define SAVE_X { \
     accLay(x, F) \
-    if (!SECOND) { \
-        accScaleRows(x, 0) \
-        accLay(x, M) \
-    } \
+    accScaleRows(x, 0) \
+    accLay(x, M) \
     barrier(); \
-    if (!SECOND) TILE_SAVE(M, 64, 64, dv, r, c, r * H * V + v0 + c, TILE_SOLID ? 8 : r < count ? int(V) - int(v0 + c) : 0) \
+    TILE_SAVE(M, 64, 64, dv, r, c, r * H * V + v0 + c, TILE_SOLID ? 8 : r < count ? int(V) - int(v0 + c) : 0) \
     if (wantsBeta) TILE_EACH_RUN(64, 64, i, r, c, \
         uvec4 oct = landedOct(nextV[i], r, v0 + c, V, count); \
         dBetas[2 * i] += dot(tileGet(F, r, c), unpack4(oct.xy)); \
         dBetas[2 * i + 1] += dot(tileGet(F, r, c + 4), unpack4(oct.zw));) }
-#define TIMES_VALUES { \
-    mma(P, F, T(B), 64) \
-    if (SECOND) { \
-        barrier(); \
-        TILE_LAND(B, 64, 64, nextV, 0, 0, v0, V, count) \
-        barrier(); \
-        mma(Q, F, T(B), 64) \
-    } }
+#define TIMES_VALUES mma(P, F, T(B), 64)
 #define LAND_STATE(tile, t) TILE_LAND(tile, 64, 64, nextH, (t) * RUNS, (t) * 64, v0, V, K)
 #define TIMES_STATES { \
     EACH_TILE(t, if (t < HELD) LAND_STATE(tileAt(3 + t), t)) \
@@ -151,13 +138,9 @@ const uint RUNS = TILE_RUNS(64, 64);
     barrier(); }
 #define READ_AHEAD { \
     EACH_TILE(t, \
-        if (GATE != CHANNELS || wantsBeta) TILE_FETCH(nextA, t * RUNS, 64, 64, rowsA, 0, t * 64, K, H * K, count) \
-        if (GATE != CHANNELS && !SAME) TILE_FETCH(nextK, t * RUNS, 64, 64, rowsK, 0, t * 64, K, H * K, count) \
-        if (GATE != CHANNELS) TILE_FETCH(nextG, t * RUNS, 64, 64, dk, 0, t * 64, K, H * K, count) \
-        if (GATE == CHANNELS) TILE_EACH_RUN(64, 64, i, r, c, \
-            nextGates[t * QUADS_EACH + 2 * i] = nextQuadF(gates, EXCLUSIVE ? max(r, 1) - 1 : r, t * 64 + c, K, H * K, count); \
-            nextGates[t * QUADS_EACH + 2 * i + 1] = nextQuadF(gates, EXCLUSIVE ? max(r, 1) - 1 : r, t * 64 + c + 4, K, H * K, count);)) }
-#define ENTRY(t, j, r, c) (EXCLUSIVE && r == 0 ? vec4(1) : exp(nextGates[(t) * QUADS_EACH + (j)]))
+        TILE_FETCH(nextA, t * RUNS, 64, 64, rowsA, 0, t * 64, K, H * K, count) \
+        if (!SAME) TILE_FETCH(nextK, t * RUNS, 64, 64, rowsK, 0, t * 64, K, H * K, count) \
+        TILE_FETCH(nextG, t * RUNS, 64, 64, dk, 0, t * 64, K, H * K, count)) }
 #define ERASED(t, j, r, c) octHalf(nextA[(t) * RUNS + (j) / 2], j)
 #define KEY(t, j, r, c) octHalf((SAME ? nextA[(t) * RUNS + (j) / 2] : nextK[(t) * RUNS + (j) / 2]), j)
 #define GRADIENT(t, j, r, c) octHalf(nextG[(t) * RUNS + (j) / 2], j)
@@ -192,7 +175,7 @@ Tile rowsOf(Tile t, uint r) { return Tile(t.at + r * t.stride, t.stride, false);
     }
 #define SAVE_X EACH_QUAD(x, 0, j, r, c, s, \
     tilePut(F, r, c, s); \
-    if (!SECOND) storeTail4T(dv, r * H * V + v0 + c, r < count ? int(V) - int(v0 + c) : 0, tileVector[r] * s); \
+    storeTail4T(dv, r * H * V + v0 + c, r < count ? int(V) - int(v0 + c) : 0, tileVector[r] * s); \
     if (wantsBeta) dBetas[j] += dot(s, widen(rowQuad(rowsV, r, v0 + c, V, H * V, count)));)
 // acc += F times the transpose of rows r0.. of an array, below `limit`.
 #define TIMES_ROWS(acc, p, r0, stride, limit) \
@@ -202,12 +185,9 @@ Tile rowsOf(Tile t, uint r) { return Tile(t.at + r * t.stride, t.stride, false);
         mma(acc, columnsOf(F, s), T(columns), SLICE); \
         barrier(); \
     }
-#define TIMES_VALUES { \
-    TIMES_ROWS(P, rowsO, 0, H * V, count) \
-    if (SECOND) TIMES_ROWS(Q, rowsV, 0, H * V, count) }
+#define TIMES_VALUES TIMES_ROWS(P, rowsO, 0, H * V, count)
 #define TIMES_STATES EACH_TILE(t, TIMES_ROWS(Y[t], states, t * 64, V, K))
 #define READ_AHEAD {}
-#define ENTRY(t, j, r, c) entryFactor(gates, r, c, K, H * K, count, EXCLUSIVE)
 #define ERASED(t, j, r, c) widen(rowQuad(rowsA, r, c, K, H * K, count))
 #define KEY(t, j, r, c) widen(rowQuad(rowsK, r, c, K, H * K, count))
 #define GRADIENT(t, j, r, c) widen(rowQuad(dk, r, c, K, H * K, count))
@@ -235,10 +215,9 @@ void main() {
     TBuf rowsM = atT(args.M, token * C), rowsU = atT(args.dU, token * V), rowsO = atT(args.values, token * V), rowsV = atT(args.v, token * V);
     TBuf rowsA = atT(args.a, token * K), rowsK = atT(args.k, token * K), dv = atT(args.dv, token * V), dk = atT(args.dk, token * K);
     TBuf states = atT(args.states, (uint64_t(gl_WorkGroupID.x) * H + head) * K * V);
-    F32Buf gates = atF(args.gate, token * (GATE == CHANNELS ? K : 1)), da = atF(args.da, token * K);
-    F32Buf dA = atF(args.dA, token * C), dSecond = atF(args.dSecond, token * C), scores = atF(args.scores, token * C);
+    F32Buf gates = atF(args.gate, token);
     bool wantsBeta = !isNull(args.dBeta);
-    float sign = args.sign;
+    const float sign = -1;
 
     // tileVector: beta, G, Ga and sign e^{Ga} of the chunk's tokens.
     if (lane < 64) {
@@ -257,9 +236,8 @@ void main() {
 
     // 64 columns of X at a time.
     AHEAD
-    Acc P, Q, Y[STATES];
+    Acc P, Y[STATES];
     accZero(P);
-    accZero(Q);
     EACH_TILE(t, accZero(Y[t]);)
     FETCH_FACTORS(0)
     [[dont_unroll]] for (uint v0 = 0; v0 < V; v0 += 64) {
@@ -274,40 +252,24 @@ void main() {
     }
 
     READ_AHEAD
-    if (SECOND) EACH_QUAD(Q, SPREAD, j, r, c, x, if (r < count && c < C) store4F(dSecond, r * H * C + c, strictLower(r, c, x));)
-    if (GATE == CHANNELS) {
-        EACH_QUAD(P, SPREAD, j, r, c, x, if (r < count && c < C) {
-            vec4 y = sign * strictLower(r, c, x);
-            store4F(dA, r * H * C + c, tileVector[r] * y);
-            if (wantsBeta) dBetas[j] += dot(y, strictLower(r, c, load4F(scores, r * H * C + c)));
-        })
-        EACH_TILE(t,
-            accScale(Y[t], sign);
-            EACH_QUAD(Y[t], SPREAD, j, r, c, x, if (r < count) {
-                vec4 y = x * ENTRY(t, j, r, t * 64 + c);
-                if (wantsBeta) dBetas[j] += dot(y, ERASED(t, j, r, t * 64 + c));
-                storeTail4F(da, r * H * K + t * 64 + c, int(K) - int(t * 64 + c), tileVector[r] * y);
-            }))
-    } else {
-        accScale(P, sign);
-        EACH_QUAD(P, SPREAD, j, r, c, x, tilePut(products, r, c, gatedLower(r, c, x, count));)
-        EACH_TILE(t,
-            Acc y;
-            accZero(y);
-            accScaleRows(Y[t], 192);
-            TIMES_KEYS(t)
-            vec4 erased[QUADS_EACH];
-            EACH_QUAD(Y[t], SPREAD, j, r, c, x,
-                float share = dot(x, ERASED(t, j, r, t * 64 + c));
-                dBetas[j] += share;
-                dReads[j] += share;
-                erased[j] = tileVector[r] * x;)
-            if (!SAME) SAVE_GRADIENT(TBuf(uint64_t(args.da)), t, erased)
-            EACH_QUAD(y, SPREAD, j, r, c, x,
-                if (GATE == HEADS) dWrites[j] += dot(x, KEY(t, j, r, t * 64 + c));
-                erased[j] = x + (SAME ? erased[j] : vec4(0)) + GRADIENT(t, j, r, t * 64 + c);)
-            SAVE_GRADIENT(args.dk, t, erased))
-    }
+    accScale(P, sign);
+    EACH_QUAD(P, SPREAD, j, r, c, x, tilePut(products, r, c, gatedLower(r, c, x, count));)
+    EACH_TILE(t,
+        Acc y;
+        accZero(y);
+        accScaleRows(Y[t], 192);
+        TIMES_KEYS(t)
+        vec4 erased[QUADS_EACH];
+        EACH_QUAD(Y[t], SPREAD, j, r, c, x,
+            float share = dot(x, ERASED(t, j, r, t * 64 + c));
+            dBetas[j] += share;
+            dReads[j] += share;
+            erased[j] = tileVector[r] * x;)
+        if (!SAME) SAVE_GRADIENT(args.da, t, erased)
+        EACH_QUAD(y, SPREAD, j, r, c, x,
+            if (GATE == HEADS) dWrites[j] += dot(x, KEY(t, j, r, t * 64 + c));
+            erased[j] = x + (SAME ? erased[j] : vec4(0)) + GRADIENT(t, j, r, t * 64 + c);)
+        SAVE_GRADIENT(args.dk, t, erased))
 
     float dBeta = 0;
     float dRow = 0;

@@ -80,7 +80,7 @@ internal static class DeltaChunk
         var dv = Tensor.EmptyLike(of.V);
         var da = isSame ? null : Tensor.EmptyLike(of.A);
         var dBeta = of.Beta is null ? null : Tensor.EmptyLike(of.Beta);
-        DeltaChunkWyBackward.Heads(shape, chunk, of, m, values, h, dValues, dv, da, dk, dBeta, rows?.Narrow(0, 1), columns?.Narrow(0, 1));
+        DeltaChunkWyBackward.Run(shape, chunk, of, m, values, h, dValues, dv, da, dk, dBeta, rows?.Narrow(0, 1), columns?.Narrow(0, 1));
 
         Tensor? dg = null;
         if (needsG)
