@@ -80,7 +80,7 @@ internal sealed record AttentionHead(int T, int D, float[] Q, float[] K, float[]
     /// <summary>scale · Σ_j p_j (do·v_j − do·o) k_j.</summary>
     public double[] QueryGradient(int query)
     {
-        var slopes = Slopes(query);
+        var slopes = Slopes(query, Weights(query));
         return Sum(query, j => _scale * slopes[j], K);
     }
 
@@ -90,7 +90,8 @@ internal sealed record AttentionHead(int T, int D, float[] Q, float[] K, float[]
         double[] dk = new double[D], dv = new double[D];
         for (var i = key; i < T; i++)
         {
-            double weight = Weights(i)[key], slope = _scale * Slopes(i)[key];
+            var weights = Weights(i);
+            double weight = weights[key], slope = _scale * Slopes(i, weights)[key];
             for (var c = 0; c < D; c++)
             {
                 dk[c] += slope * Q[i * D + c];
@@ -110,9 +111,8 @@ internal sealed record AttentionHead(int T, int D, float[] Q, float[] K, float[]
         return Array.ConvertAll(weights, w => w / sum);
     }
 
-    private double[] Slopes(int query)
+    private double[] Slopes(int query, double[] weights)
     {
-        var weights = Weights(query);
         var given = new double[query + 1];
         for (var j = 0; j <= query; j++) given[j] = Dot(DO, query, V, j);
         var mean = weights.Zip(given, (w, g) => w * g).Sum();
