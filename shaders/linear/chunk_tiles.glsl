@@ -24,10 +24,7 @@ uvec2 nextQuad(TBuf p, uint r, uint c, uint width, uint stride, uint rows) {
 }
 #endif
 
-// Reductions of few slices are unrolled by GPUs, and some kernels then read two slices ahead of the products, in straight code: what crosses the end of a
-// loop is waited for there (chunk_state.comp).
-#define areFew(slices) ((slices) <= 4)
-#define setsOf(slices) (TILE_CPU ? 1u : areFew(slices) ? 2u : 1u)
+// Reductions of few slices are unrolled by GPUs: what crosses the end of a loop is waited for there (chunk_state.comp).
 uint sliceTrip(uint slices) { return TILE_CPU || slices > 4 ? slices + (gl_NumWorkGroups.x >> 31) : slices; }
 #ifdef MM_coopmat
 #define STRAIGHT [[unroll]]
