@@ -6,6 +6,8 @@
 #include "common/dtype.glsl"
 // gemm.comp for operands that pack.comp has brought into the order of fragments: they come from memory straight into the registers of the products, whole and
 // unguarded, without shared memory, barriers or a word about transposition. Subgroups that need the same fragments find them in the cache.
+// With FRAGMENTS C leaves as fragments too, as they stand in registers: rounded, it is packed for a next product whose left operand it is (on devices where
+// accumulators lie like left operands); in fp32 it is a matrix of sums, to which D, the same kind of matrix, is added (sums.comp makes rows of it).
 layout(push_constant, scalar) uniform Args {
     U32x4Buf a;             // packed
     U32x4Buf b;             // packed
@@ -28,6 +30,7 @@ layout(constant_id = 9) const uint OUT_ALIGNED = 8;         // rows of C, D and 
 layout(constant_id = 10) const bool HAS_BIAS = true;
 layout(constant_id = 11) const bool HAS_D = true;
 layout(constant_id = 12) const bool IS_PARTIAL = false;     // splits > 1
+layout(constant_id = 13) const bool FRAGMENTS = false;
 
 #define TILE_ALIGNED (OUT_ALIGNED >= 4)
 #include "gemm/out_size.glsl"
@@ -36,9 +39,6 @@ layout(constant_id = 12) const bool IS_PARTIAL = false;     // splits > 1
 #include "common/tile.glsl"
 #include "gemm/packed.glsl"
 #include "gemm/out.glsl"
-
-#define STEP_A (64 / FRAG_M * SUBGROUP)     // pieces of a step
-#define STEP_B (64 / FRAG_N * SUBGROUP)
 
 // Where this lane's piece of the subgroup's first fragment lies; tiles reach over the last block, and read it twice.
 uint firstPiece(uint row, uint high, uint rows, uint blocks, uint layer) {
@@ -65,15 +65,35 @@ uint firstPiece(uint row, uint high, uint rows, uint blocks, uint layer) {
     [[unroll]] for (uint tileI = 0; tileI < PER_N; tileI++) b[tileI] |= uvec4(zero); \
     }
 
+// A subgroup's part of C and D lies in one block of 64 × 64; there are blocks as far as there are rows and columns.
+uint sumsPiece(uint row, uint column) { return sumsBlock(row / 64, column / 64, args.n) + sumsFragment(row % 64 / FRAG_M, column % 64 / FRAG_N) + gl_SubgroupInvocationID; }
+#define STORE_SUMS(acc, p) { \
+    ACC_FRAGMENTS(tileF) { \
+        uint tileAt = sumsFragment(tileF / PER_N, tileF % PER_N); \
+        atPacked(p, tileAt).v = floatBitsToUint(vec4(acc.f[tileF][0], acc.f[tileF][1], acc.f[tileF][2], acc.f[tileF][3])); \
+        atPacked(p, tileAt + SUBGROUP).v = floatBitsToUint(vec4(acc.f[tileF][4], acc.f[tileF][5], acc.f[tileF][6], acc.f[tileF][7])); \
+    } }
+#define STORE_OPERAND(acc, p, column) { \
+    [[unroll]] for (uint tileJ = 0; tileJ < PER_N; tileJ++) { \
+        if ((column) + tileJ * FRAG_N < packedDepth(args.n)) [[unroll]] for (uint tileI = 0; tileI < PER_M; tileI++) \
+            atPacked(p, tileJ * STEP_A + tileI * SUBGROUP).v = WORDS_OF_A(acc.f[tileI * PER_N + tileJ]); \
+    } }
+
 void main() {
     uint layer, m0, n0;
     if (!tileOfGroup(layer, m0, n0)) return;
     uint kBegin = layer % args.splits * args.kPerSplit, kEnd = min(packedDepth(args.k), kBegin + args.kPerSplit);
     Acc acc;
     accZero(acc);
+    uint row = m0 + accRow(0), column = n0 + accColumn(0);
+    bool hasBlock = row / 64 * 64 < args.m && column / 64 * 64 < args.n;
+    if (FRAGMENTS && HAS_D && accActive() && hasBlock) {
+        U32x4Buf sums = atPacked(args.d, sumsPiece(row, column));
+        LOAD_SUMS(acc, sums)
+    }
     if (accActive()) {
-        uint64_t pa = uint64_t(atPacked(args.a, firstPiece(m0 + accRow(0), FRAG_M, args.m, args.blocksA, layer / args.splits) + kBegin / FRAG_K * STEP_A));
-        uint64_t pb = uint64_t(atPacked(args.b, firstPiece(n0 + accColumn(0), FRAG_N, args.n, args.blocksB, layer / args.splits) + kBegin / FRAG_K * STEP_B));
+        uint64_t pa = uint64_t(atPacked(args.a, firstPiece(row, FRAG_M, args.m, args.blocksA, layer / args.splits) + kBegin / FRAG_K * STEP_A));
+        uint64_t pb = uint64_t(atPacked(args.b, firstPiece(column, FRAG_N, args.n, args.blocksB, layer / args.splits) + kBegin / FRAG_K * STEP_B));
         // Read two steps ahead, in three sets of registers; at the end two steps too many, for which the memory has room.
         uvec4 a[PER_M], b[PER_N], a1[PER_M], b1[PER_N], a2[PER_M], b2[PER_N];
         FETCH(a, b, 0)
@@ -91,6 +111,16 @@ void main() {
             pb += 3 * STEP_B * 16;
         }
     }
-    uint64_t base = uint64_t(layer) * args.m * args.ldc;
-    OUT(acc, base, m0, n0)
+    if (!FRAGMENTS) {
+        uint64_t base = uint64_t(layer) * args.m * args.ldc;
+        OUT(acc, base, m0, n0)
+    } else if (accActive() && hasBlock) {
+        if (OUT_F32) {
+            U32x4Buf sums = atPacked(args.c, sumsPiece(row, column));
+            STORE_SUMS(acc, sums)
+        } else {
+            U32x4Buf operand = atPacked(args.c, row / 64 * packedBlock(args.n) + column / FRAG_N * STEP_A + row % 64 / FRAG_M * SUBGROUP + gl_SubgroupInvocationID);
+            STORE_OPERAND(acc, operand, column)
+        }
+    }
 }

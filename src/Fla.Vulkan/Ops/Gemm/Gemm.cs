@@ -9,6 +9,12 @@ namespace Fla.Vulkan.Ops;
 /// <param name="Packed">The same, packed before, for several products; null leaves it to the product.</param>
 internal readonly record struct Operand(Tensor Tensor, int Rows, int Columns, bool Transposed = false, bool PerBatch = false, PackedOperand? Packed = null)
 {
+    /// <summary>Whether there is nothing but the packed form.</summary>
+    public bool IsPackedAlone => Packed is { } packed && ReferenceEquals(packed.Data, Tensor);
+
+    /// <summary>A left operand [rows, k] that a kernel has made as fragments; products of it are packed ones.</summary>
+    public static Operand Of(PackedOperand packed) => new(packed.Data, packed.Rows, packed.K, Packed: packed);
+
     /// <summary>The right operand of products with m rows, packed now if such products pack theirs.</summary>
     public Operand PackedForRows(int m)
     {
@@ -174,6 +180,7 @@ internal static class Gemm
 
     private static void CheckOperand(Operand o, int batch, string name)
     {
+        if (o.IsPackedAlone) return;
         var size = (long)o.Rows * o.Columns;
         Require.That(o.Tensor.Count == size * (o.PerBatch ? batch : 1), $"{name} {o.Tensor.Describe()} is not [{o.Rows}, {o.Columns}]{(o.PerBatch ? $" for each of {batch} batches" : "")}");
         Require.That(!o.PerBatch || size <= int.MaxValue, $"{name} {o.Tensor.Describe()} has matrices of more than 2^31 elements");

@@ -43,6 +43,7 @@ internal readonly record struct GemmPlan(int TileM, int TileN, int Workgroup, in
     /// <summary>The fastest kernel for op(A) [m,k] times op(B) [k,n].</summary>
     public static GemmRoute Route(ComputeDevice device, Operand a, Operand b, int batch, int m, int n, int k)
     {
+        if (a.IsPackedAlone) return GemmRoute.Packed;
         if (batch == 1 && m <= SkinnyProduct.MaxRows && k > 0 && !a.Transposed && b.Transposed) return GemmRoute.Skinny;
         if (device.IsCpu) return k > 0 && (n >= 4 || b.Transposed) ? GemmRoute.Direct : GemmRoute.Tiles;
         return IsPacked(device, a.Tensor.DType, batch, m, n, k) ? GemmRoute.Packed : GemmRoute.Tiles;

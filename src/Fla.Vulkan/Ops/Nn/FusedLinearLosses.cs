@@ -22,14 +22,19 @@ public static class FusedLinearLosses
     /// <returns>A scalar [], or [R] for <see cref="LossReduction.None"/>, in f32.</returns>
     /// <exception cref="ShapeException">Sizes do not fit, there is no row, or the reduction is none while gradients are recorded.</exception>
     /// <exception cref="DTypeException">Types differ, or the labels are no integers.</exception>
-    public static Tensor CrossEntropy(Tensor x, Tensor labels, Tensor weight, Tensor? bias = null, CrossEntropyOptions? options = null, int numChunks = DefaultChunks)
+    public static Tensor CrossEntropy(Tensor x, Tensor labels, Tensor weight, Tensor? bias = null, CrossEntropyOptions? options = null, int numChunks = DefaultChunks) =>
+        CrossEntropy(x, labels, weight, bias, options, numChunks, isPacked: null);
+
+    /// <summary>The same, with logits as fragments or not; where that is fastest when null.</summary>
+    internal static Tensor CrossEntropy(Tensor x, Tensor labels, Tensor weight, Tensor? bias, CrossEntropyOptions? options, int numChunks, bool? isPacked)
     {
         options ??= new();
         CrossEntropyRows.CheckLabels(labels);
         using var scope = new TensorScope();
-        var head = new Head(x, weight, bias, numChunks);
+        var head = new Head(x, weight, bias, numChunks, isPacked);
         Require.That(labels.Count == head.Rows, $"labels {labels.Describe()} are not one for each row of {x.Describe()}");
-        var gradients = HeadGradients.For(head, x, weight, bias);
+        var hasFragments = isPacked ?? (bias is null && head.IsPacked && PackedCrossEntropy.Can(x.Device, x.DType, head.Classes, options));
+        var gradients = HeadGradients.For(head, x, weight, bias, hasFragments);
         Require.That(gradients is null || options.Reduction != LossReduction.None, "a fused linear cross entropy with gradients is a mean or a sum");
         var each = Tensor.Empty(x.Device, DType.Float32, head.Rows);
         var flat = labels.Detach().View(head.Rows);
@@ -38,6 +43,14 @@ public static class FusedLinearLosses
         {
             using var chunk = new TensorScope();
             length = Math.Min(head.ChunkRows, head.Rows - start);
+            if (hasFragments)
+            {
+                var fragments = head.Fragments(start, length);
+                var transposed = gradients?.Transposed(length);
+                PackedCrossEntropy.Run(fragments, flat.Narrow(start, length), options.IgnoreIndex, each.Narrow(start, length), gradients is not null, transposed);
+                gradients?.Add(head, start, fragments, transposed);
+                continue;
+            }
             var logits = head.Logits(start, length);
             // Upstream and divisor are both the count: gradients stay of the size of probabilities, whatever the number of rows, and backward divides.
             CrossEntropyRows.Run(logits, flat.Narrow(start, length), options, each.Narrow(start, length), dlogits: gradients is null ? null : logits,
@@ -96,7 +109,7 @@ public static class FusedLinearLosses
         private readonly Tensor? _bias;
         private readonly Operand _classes;
 
-        public Head(Tensor x, Tensor weight, Tensor? bias, int numChunks)
+        public Head(Tensor x, Tensor weight, Tensor? bias, int numChunks, bool? isPacked = null)
         {
             Require.SameDevice(x, weight, bias);
             Require.Float(x, "x");
@@ -113,8 +126,12 @@ public static class FusedLinearLosses
             _bias = bias;
             var chunks = Math.Min(numChunks, (Classes + Width - 1) / Width);
             ChunkRows = (int)System.Numerics.BitOperations.RoundUpToPowerOf2((uint)((Rows + chunks - 1) / chunks));
-            _classes = new Operand(weight, Classes, Width, Transposed: true).PackedForRows(Math.Min(Rows, ChunkRows));
+            _classes = Pack(new(weight, Classes, Width, Transposed: true), isPacked);
+            IsPacked = _classes.Packed is not null;
         }
+
+        /// <summary>Products of a chunk are made of packed operands.</summary>
+        public bool IsPacked { get; }
 
         public int Rows { get; }
 
@@ -134,6 +151,17 @@ public static class FusedLinearLosses
             Gemm.Run(new(States.Narrow(start, length), length, Width), _classes, logits, bias: _bias);
             return logits;
         }
+
+        /// <summary>The same as fragments.</summary>
+        public PackedOperand Fragments(int start, int length)
+        {
+            using var states = PackedOperand.Of(new(States.Narrow(start, length), length, Width), isB: false, 1);
+            return PackedProduct.Chained(states, _classes.Packed!);
+        }
+
+        /// <summary>The weight, packed where products of a chunk want it so, or as asked.</summary>
+        public Operand Pack(Operand weight, bool? isPacked) =>
+            isPacked is true ? weight with { Packed = PackedOperand.Of(weight, isB: true, 1) } : weight.PackedForRows(Math.Min(Rows, ChunkRows));
     }
 
     /// <summary>The gradients of a head for an upstream gradient of one, summed over chunks; those of the parameters in fp32.</summary>
@@ -142,19 +170,34 @@ public static class FusedLinearLosses
         private readonly Tensor? _dx;
         private readonly Tensor? _dw;
         private readonly Tensor? _db;
+        private readonly bool _hasFragments;
         private readonly Operand _weight;
 
-        private HeadGradients(Head head, Tensor? dx, Tensor? dw, Tensor? db)
+        private HeadGradients(Head head, Tensor? dx, Tensor? dw, Tensor? db, bool hasFragments)
         {
-            (_dx, _dw, _db) = (dx, dw, db);
+            (_dx, _dw, _db, _hasFragments) = (dx, dw, db, hasFragments);
             _weight = new(head.Weight, head.Classes, head.Width);
-            if (dx is not null) _weight = _weight.PackedForRows(Math.Min(head.Rows, head.ChunkRows));
+            if (dx is not null) _weight = head.Pack(_weight, hasFragments ? true : null);
         }
 
         /// <summary>Null when nothing is recorded.</summary>
-        public static HeadGradients? For(Head head, Tensor x, Tensor weight, Tensor? bias) => !Autograd.IsRecording(x, weight, bias) ? null
-            : new(head, x.RequiresGrad ? Tensor.EmptyLike(x) : null, weight.RequiresGrad ? Tensor.ZerosLike(weight, DType.Float32) : null,
-                bias is { RequiresGrad: true } ? Tensor.ZerosLike(bias, DType.Float32) : null);
+        public static HeadGradients? For(Head head, Tensor x, Tensor weight, Tensor? bias, bool hasFragments = false)
+        {
+            if (!Autograd.IsRecording(x, weight, bias)) return null;
+            var dw = !weight.RequiresGrad ? null : hasFragments ? PackedProduct.EmptySums(x.Device, head.Classes, head.Width) : Tensor.ZerosLike(weight, DType.Float32);
+            return new(head, x.RequiresGrad ? Tensor.EmptyLike(x) : null, dw, bias is { RequiresGrad: true } ? Tensor.ZerosLike(bias, DType.Float32) : null, hasFragments);
+        }
+
+        /// <summary>Room for the transpose of the gradients of so many rows of logits; null when nothing wants it.</summary>
+        public PackedOperand? Transposed(int rows) => _dw is { } dw ? PackedOperand.Empty(dw.Device, _weight.Tensor.DType, _weight.Rows, rows) : null;
+
+        public void Add(Head head, int start, PackedOperand dlogits, PackedOperand? transposed)
+        {
+            if (_dx is { } dx) Gemm.Run(Operand.Of(dlogits), _weight, dx.View(head.Rows, head.Width).Narrow(start, dlogits.Rows));
+            if (_dw is not { } dw) return;
+            using var states = PackedOperand.Of(new(head.States.Narrow(start, dlogits.Rows), dlogits.Rows, head.Width), isB: true, 1);
+            PackedProduct.Sum(transposed!, states, dw, isFirst: start == 0);
+        }
 
         public void Add(Head head, int start, Tensor dlogits)
         {
@@ -171,10 +214,18 @@ public static class FusedLinearLosses
             Autograd.Record(name, [x, weight, bias], [loss], [_dx, _dw, _db, count], static (ctx, dy) =>
             {
                 if (dy[0] is not { } given) return [null, null, null];
-                var types = ctx.State<DType[]>();
+                var (types, sums) = ctx.State<(DType[], int[]?)>();
                 var factor = given.As(DType.Float32).View(1);
                 if (ctx.Saved(3) is { } count) factor = Elementwise.Div(factor, count);
-                return [.. types.Select((type, i) => ctx.Saved(i) is { } gradient ? Elementwise.Mul(gradient, factor).As(type) : null)];
-            }, new[] { x.DType, weight.DType, bias?.DType ?? DType.Float32 });
+                return [.. types.Select((type, i) => ctx.Saved(i) is not { } gradient ? null
+                    : i == 1 && sums is not null ? Stored(gradient, factor, type, sums) : Elementwise.Mul(gradient, factor).As(type))];
+            }, (new[] { x.DType, weight.DType, bias?.DType ?? DType.Float32 }, _hasFragments ? weight.Shape.ToArray() : null));
+
+        private static Tensor Stored(Tensor sums, Tensor factor, DType type, int[] shape)
+        {
+            var rows = Tensor.Empty(sums.Device, type, shape);
+            PackedProduct.Store(sums, factor, rows);
+            return rows;
+        }
     }
 }

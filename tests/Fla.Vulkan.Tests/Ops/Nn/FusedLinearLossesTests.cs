@@ -47,6 +47,31 @@ public sealed class FusedLinearLossesTests(TestDevice device) : NnTests(device)
         if (leafB != null) ErrorRatio.AssertClose(leafB.Grad!.ToSingle(), expected.Grad("bias").ToFloats(), GradientTolerance(type), "gradient of the bias");
     }
 
+    // Rows, classes and widths: ragged blocks, reductions to be filled up, and whole ones of several chunks, tiles and pieces of columns.
+    [TestCase(21, 100, 24, 2, LossReduction.Sum)]
+    [TestCase(200, 150, 70, 2, LossReduction.Mean)]
+    [TestCase(128, 1088, 64, 4, LossReduction.Mean)]
+    public void LogitsThatStayFragmentsGiveTheSame(int rows, int classes, int width, int chunks, LossReduction reduction)
+    {
+        if (!PackedProduct.CanChain(Device, DType.Float16)) Assert.Ignore("accumulators of this device do not lie like operands");
+        var options = new CrossEntropyOptions { Reduction = reduction, IgnoreIndex = 5 };
+        RefTensor x = Normal(1, DType.Float16, rows, width), weight = Round(Inputs.Normal(2, classes, width).Map(v => 0.5 * v), DType.Float16);
+        var labels = Inputs.Ids(3, classes, rows);
+        (labels[0], labels[17], labels[20]) = (5, classes - 1, classes);
+        (float[] Loss, float[] Dx, float[] Dw) Once(bool isPacked)
+        {
+            Tensor leafX = Leaf(x, DType.Float16), leafW = Leaf(weight, DType.Float16);
+            var loss = FusedLinearLosses.CrossEntropy(leafX, Tensor.FromInt32(Device, labels, rows), leafW, null, options, chunks, isPacked);
+            Autograd.Backward(loss, Make([1.5f], []));
+            return (loss.ToSingle(), leafX.Grad!.ToSingle(), leafW.Grad!.ToSingle());
+        }
+        var (fragments, others) = (Once(true), Once(false));
+        ErrorRatio.AssertClose(fragments.Loss, others.Loss, 1e-4, "loss");
+        ErrorRatio.AssertClose(fragments.Dx, others.Dx, 2e-3, "gradient of x");
+        ErrorRatio.AssertClose(fragments.Dw, others.Dw, 2e-3, "gradient of the weight");
+        Assert.That(others.Dw, Has.Some.Not.Zero);
+    }
+
     [Test]
     public void TemperatureDividesTheLogitsOfBoth()
     {
