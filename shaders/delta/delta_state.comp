@@ -4,8 +4,12 @@
 //     generalized: f = sign = 1, y = b e^{G_C - G}, z = k e^{G_C - G}, w = v, f' = f'' = 1
 //   REVERSE: states[c] is the gradient of the state leaving chunk c.  f = e^{G_C - G}, x = k (b), base = A^T do, y = W, f' = sign, z = q, w = do,
 //     f'' = scale e^G; out = dV~
+// WITH_M: the products within the chunk are made here, so that no W and U are: M [tokens, H, C] = (I + A)^-1 of wy.comp
+//   forward: x = a, base = v:  out = M beta (v - e^{Ga} a S) = V~;  f' and y as above
+//   REVERSE: x = k, base = A^T do, y = a:  out = M^T (base + e^{G_C - G} k S) = M^T dV~;  f' = -beta e^{Ga}
+// Ga is G, or with EXCLUSIVE that of the token before.
 // With a gate of channels the e^G factors are expected in y and z (in reverse x and z), and S decays by rows.
-// x, y, z [tokens, H, K]; base, w, out [tokens, H, V]; gate: cumulative log decay in the chunk, fp32 [tokens, H] or [tokens, H, K] by GATE;
+// x, y, z [tokens, H, K]; base, w, out [tokens, H, V]; beta fp32 [tokens, H] or null (1); gate: cumulative log decay in the chunk, fp32 [tokens, H] or [tokens, H, K] by GATE;
 // initial, final fp32 [N, H, K, V] (INITIAL_T, FINAL_T: [N, H, V, K]) or null; states [chunks, H, K, V].
 // One workgroup a tile of COLUMNS columns (x), head (y) and sequence (z).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
@@ -18,8 +22,8 @@
 #include "linear/sequences.glsl"
 
 layout(push_constant, scalar) uniform Args {
-    TBuf x; TBuf base; TBuf y; TBuf z; TBuf w; F32Buf gate; F32Buf initial; F32Buf final; TBuf states; TBuf o; I32Buf packed;
-    uint N; uint T; uint C; uint H; uint K; uint V; float sign; float scale;
+    TBuf x; TBuf base; TBuf y; TBuf z; TBuf w; TBuf M; F32Buf beta; F32Buf gate; F32Buf initial; F32Buf final; TBuf states; TBuf o; I32Buf packed;
+    uint T; uint C; uint H; uint K; uint V; float scale;
 } args;
 
 layout(local_size_x_id = 0) in;
@@ -28,12 +32,17 @@ layout(constant_id = 9) const uint SLICE = 32;             // chunk_tiles.glsl
 layout(constant_id = 10) const uint STATES = 1;            // ceil(K / 64)
 layout(constant_id = 11) const uint GATE = 0;
 layout(constant_id = 12) const uint FLAGS = 0;
+layout(constant_id = 13) const bool FULL = false;          // widths are multiples of 64
+layout(constant_id = 14) const bool WHOLE = false;         // every chunk has 64 tokens
 
 const uint REVERSE = 1, INITIAL_T = 2, FINAL_T = 4;
 const bool HAS_SECOND = (FLAGS & 8) != 0;                  // z and w are given
+const bool WITH_M = (FLAGS & 16) != 0, EXCLUSIVE = (FLAGS & 32) != 0;
+const float SIGN = (FLAGS & 64) != 0 ? 1.0 : -1.0;
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
+#define TILE_SOLID (FULL && WHOLE)
 #define COLUMNS TILE_N
 #ifdef MM_coopmat
 // Tiles of 64 channels in one slice. A tile of x, y or z; and of S, the base, out or w: little enough shared memory for several workgroups at once.
@@ -44,7 +53,7 @@ const bool HAS_SECOND = (FLAGS & 8) != 0;                  // z and w are given
 // Either ROWS columns of x and ROWS rows of S; or out (w) and ROWS rows of y (z).
 #define ROWS SLICE
 #define QUADS_READ (tileQuads(64, ROWS) + tileQuads(ROWS, COLUMNS))
-#define QUADS_WRITE (tileQuads(64, COLUMNS) + tileQuads(ROWS, 64))
+#define QUADS_WRITE (tileQuads(64, COLUMNS) + (tileQuads(ROWS, 64) > tileQuads(64, ROWS) ? tileQuads(ROWS, 64) : tileQuads(64, ROWS)))
 #define TILE_QUADS (QUADS_READ > QUADS_WRITE ? QUADS_READ : QUADS_WRITE)
 #endif
 #define TILE_VECTOR (192 + 64 * STATES)
@@ -54,10 +63,10 @@ const bool HAS_SECOND = (FLAGS & 8) != 0;                  // z and w are given
 #include "delta/tiles.glsl"
 #include "delta/save.glsl"
 
-uint K = args.K, V = args.V, H = args.H, head = gl_WorkGroupID.y, v0 = gl_WorkGroupID.x * COLUMNS;
+uint K = args.K, V = args.V, H = args.H, C = WHOLE ? 64 : args.C, head = gl_WorkGroupID.y, v0 = gl_WorkGroupID.x * COLUMNS;
 const bool reverse = (FLAGS & REVERSE) != 0;
 // Which of the rows' factors differ from 1.
-const bool SCALES_X = reverse && GATE == HEADS, SCALES_Y = reverse || GATE == HEADS;
+const bool SCALES_X = GATE == HEADS && (reverse || WITH_M), SCALES_Y = reverse || GATE == HEADS;
 
 vec4 loadState(uint64_t at, uint k, uint v) {
     if ((FLAGS & INITIAL_T) == 0) return loadTail4F(atF(args.initial, at), k * V + v, k < K ? int(V) - int(v) : 0);
@@ -76,15 +85,20 @@ struct Step { uint index; uint count; uint64_t token; };
 
 Step stepAt(Span sequence, uint chunks, uint i) {
     uint index = reverse ? chunks - 1 - i : i;
-    return Step(index, min(args.C, sequence.count - index * args.C), uint64_t(sequence.first + index * args.C) * H + head);
+    return Step(index, WHOLE ? 64 : min(C, sequence.count - index * C), uint64_t(sequence.first + index * C) * H + head);
 }
 
-// What an invocation holds of the next chunk, read while the products of this one run: with heads G of token `lane` and of the last, with channels the decays
-// of its rows of the state. (No address is the same for all lanes: that is read even of sequences without tokens by CPU drivers.)
+// Rows of a tile that there are.
+#define LIMIT (WHOLE ? EVERY_ROW : step.count)
+
+// What an invocation holds of the next chunk, read while the products of this one run: beta, with heads G of token `lane` and of the last, with channels the
+// decays of its rows of the state. (No address is the same for all lanes: that is read even of sequences without tokens by CPU drivers.)
 const uint DECAYS = (64 * STATES + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
 #define FETCH_GATES(step) { \
+    if (WITH_M) nextBeta = atF(isNull(args.beta) ? F32Buf(uint64_t(args.M)) : args.beta, step.token).v[min(lane % 64, step.count - 1) * H]; \
     if (GATE == HEADS) { \
         nextGate = atF(args.gate, step.token).v[min(lane % 64, step.count - 1) * H]; \
+        if (EXCLUSIVE) nextBefore = atF(args.gate, step.token).v[(max(min(lane % 64, step.count - 1), 1) - 1) * H]; \
         nextLast = atF(args.gate, step.token).v[min(lane + step.count, step.count - 1) * H]; \
     } \
     if (GATE == CHANNELS) { \
@@ -101,33 +115,50 @@ const uint RUNS = TILE_RUNS(64, 64);
 const uint AT_Y = HAS_SECOND ? 0 : STATES * RUNS;
 #define FETCH_KEYS(at, t, p, step) { \
     TBuf rows = atT(p, step.token * K); \
-    TILE_FETCH(nextKeys, (at) + (t) * RUNS, 64, 64, rows, 0, (t) * 64, K, H * K, step.count) }
+    TILE_FETCH(nextKeys, (at) + (t) * RUNS, 64, 64, rows, 0, (t) * 64, K, H * K, (WHOLE ? EVERY_ROW : step.count)) }
 #define FETCH_VALUES(p, step) { \
     TBuf rows = atT(p, step.token * V); \
-    TILE_FETCH(nextValues, 0, 64, COLUMNS, rows, 0, v0, V, H * V, step.count) }
-#define AHEAD_X(t) if (HAS_SECOND) FETCH_KEYS(AT_Y, t, args.y, step) else FETCH_KEYS(0, t, args.x, next)
+    TILE_FETCH(nextValues, 0, 64, COLUMNS, rows, 0, v0, V, H * V, (WHOLE ? EVERY_ROW : step.count)) }
+#define FETCH_M { \
+    TBuf rows = atT(args.M, step.token * C); \
+    TILE_FETCH(nextKeys, 0, 64, 64, rows, 0, 0, C, H * C, LIMIT) }
+// M takes the registers of the first tile of x between it and what is read ahead there.
+#define AHEAD_XY(t) if (HAS_SECOND) FETCH_KEYS(AT_Y, t, args.y, step) else FETCH_KEYS(0, t, args.x, next)
+#define AHEAD_X(t) if (WITH_M && t == 0) FETCH_M else AHEAD_XY(t)
+#define AHEAD_M if (WITH_M) AHEAD_XY(0)
 #define AHEAD_BASE if (HAS_SECOND) FETCH_VALUES(args.w, step) else FETCH_VALUES(args.base, next)
 #define AHEAD_Y(t) if (HAS_SECOND) FETCH_KEYS(AT_Y, t, args.z, step) else FETCH_KEYS(AT_Y, t, args.y, next)
 #define AHEAD_W FETCH_VALUES(args.base, next)
 #define AHEAD_Z(t) FETCH_KEYS(0, t, args.x, next)
-#define STAGE_X(t, p) TILE_LAND(xTile, 64, 64, nextKeys, (t) * RUNS, 0, (t) * 64, K, step.count)
+#define STAGE_X(t, p) TILE_LAND(xTile, 64, 64, nextKeys, (t) * RUNS, 0, (t) * 64, K, LIMIT)
 #define STAGE_Y(t, s0) \
-    if (SCALES_Y) TILE_LAND_SCALED(yTile, 64, 64, nextKeys, AT_Y + (t) * RUNS, 0, (t) * 64, K, step.count, r, tileVector[64 + r]) \
-    else TILE_LAND(yTile, 64, 64, nextKeys, AT_Y + (t) * RUNS, 0, (t) * 64, K, step.count)
-#define STAGE_Z(t, s0) TILE_LAND_SCALED(yTile, 64, 64, nextKeys, AT_Y + (t) * RUNS, 0, (t) * 64, K, step.count, r, tileVector[128 + r])
-#define STAGE_VALUES TILE_LAND(values, 64, COLUMNS, nextValues, 0, 0, v0, V, step.count)
+    if (SCALES_Y) TILE_LAND_SCALED(yTile, 64, 64, nextKeys, AT_Y + (t) * RUNS, 0, (t) * 64, K, LIMIT, r, tileVector[64 + r]) \
+    else TILE_LAND(yTile, 64, 64, nextKeys, AT_Y + (t) * RUNS, 0, (t) * 64, K, LIMIT)
+#define STAGE_Z(t, s0) TILE_LAND_SCALED(yTile, 64, 64, nextKeys, AT_Y + (t) * RUNS, 0, (t) * 64, K, LIMIT, r, tileVector[128 + r])
+#define STAGE_VALUES TILE_LAND(values, 64, COLUMNS, nextValues, 0, 0, v0, V, LIMIT)
 #define STAGE_W STAGE_VALUES
 #define LAY(S, p) accLay(S, part)
 // A subgroup's fragments of out take the places of the same fragments of the base.
 #define LAY_OUT { \
     STAGE_VALUES \
+    if (WITH_M) TILE_LAND(xTile, 64, 64, nextKeys, 0, 0, 0, C, LIMIT) \
     barrier(); \
     AHEAD_BASE \
-    if (SCALES_X) accScaleRows(acc, 0) \
-    accScale(acc, reverse ? 1.0 : args.sign) \
+    AHEAD_M \
+    if (SCALES_X) { \
+        accScaleRows(acc, 0) \
+    } else if (!reverse) accScale(acc, SIGN) \
     accAddTile(acc, values) \
+    if (WITH_M && !reverse) accScaleRows(acc, 128) \
     tileSync(); \
-    accLay(acc, values) }
+    accLay(acc, values) \
+    if (WITH_M) { \
+        barrier(); \
+        accZero(acc); \
+        mma(acc, Tile(xTile.at, xTile.stride, reverse), values, 64) \
+        barrier(); \
+        accLay(acc, values) \
+    } }
 #define STATE_SET(acc, r, c, expr) { \
     TILE_DEAL(tileI, 64 * (COLUMNS / 4)) { \
         uint r = tileI / (COLUMNS / 4), c = tileI % (COLUMNS / 4) * 4; \
@@ -149,8 +180,23 @@ Tile xTile = Tile(0, tileStride(64), false), yTile = xTile, part = Tile(tileQuad
 #define STAGE_Z(t, s0) TILE_SCALED_ROWS(yTile, ROWS, 64, atT(args.z, step.token * K), s0, (t) * 64, K, H * K, step.count, r, tileVector[128 + (s0) + r])
 #define STAGE_W TILE_ROWS(values, 64, COLUMNS, atT(args.w, step.token * V), 0, v0, V, H * V, step.count)
 #define LAY(S, p) ACC_EACH(S, r, c, s, if (r / ROWS == p / ROWS) tilePut(part, r % ROWS, c, s);)
-#define LAY_OUT \
-    ACC_PUT(acc, values, r, c, s, (widen(rowQuad(atT(args.base, step.token * V), r, v0 + c, V, H * V, step.count)) + (SCALES_X ? tileVector[r] : reverse ? 1.0 : args.sign) * s))
+#define LAY_OUT { \
+    ACC_PUT(acc, values, r, c, s, ((WITH_M && !reverse ? tileVector[128 + r] : 1.0) * \
+        (widen(rowQuad(atT(args.base, step.token * V), r, v0 + c, V, H * V, step.count)) + (SCALES_X ? tileVector[r] : reverse ? 1.0 : SIGN) * s))) \
+    if (WITH_M) { \
+        barrier(); \
+        TBuf M = atT(args.M, step.token * C); \
+        Tile columns = Tile(yTile.at, tileStride(ROWS), false); \
+        accZero(acc); \
+        [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += ROWS) { \
+            if (reverse) TILE_ROWS(yTile, ROWS, 64, M, s0, 0, C, H * C, step.count) \
+            else TILE_ROWS(columns, 64, ROWS, M, 0, s0, C, H * C, step.count) \
+            barrier(); \
+            mma(acc, Tile(yTile.at, reverse ? yTile.stride : columns.stride, reverse), Tile(values.at + s0 * values.stride, values.stride, false), ROWS); \
+            barrier(); \
+        } \
+        accLay(acc, values) \
+    } }
 #define STATE_SET(acc, r, c, expr) ACC_SET(acc, r, c, expr)
 Tile xTile = Tile(0, tileStride(ROWS), false), yTile = Tile(tileQuads(64, COLUMNS), tileStride(64), false);
 Tile part = Tile(tileQuads(64, ROWS), tileStride(COLUMNS), false), values = Tile(0, tileStride(COLUMNS), false);
@@ -168,16 +214,16 @@ Tile part = Tile(tileQuads(64, ROWS), tileStride(COLUMNS), false), values = Tile
         STAGE(t, s0) \
         barrier(); \
         ahead(t) \
-        if (saves && t == 0 && s0 == 0) TILE_SAVE(values, 64, COLUMNS, o, r, c, r * H * V + v0 + c, (r < step.count ? int(V) - int(v0 + c) : 0)) \
+        if (saves && t == 0 && s0 == 0) TILE_SAVE(values, 64, COLUMNS, o, r, c, r * H * V + v0 + c, (TILE_SOLID ? 8 : r < step.count ? int(V) - int(v0 + c) : 0)) \
         mma(S[t], T(yTile), Tile(values.at + s0 * values.stride, values.stride, false), ROWS); \
         barrier();))
 void main() {
     uint n = gl_WorkGroupID.z, lane = gl_LocalInvocationIndex;
     Span sequence = sequenceSpan(args.packed, n, args.T);
-    uint chunks = (sequence.count + args.C - 1) / args.C;
-    uint first = firstChunk(args.packed, args.N, n, args.T, args.C);
+    uint chunks = (sequence.count + C - 1) / C;
+    uint first = firstChunk(args.packed, gl_NumWorkGroups.z, n, args.T, C);
     uint64_t corner = (uint64_t(n) * H + head) * K * V;
-    float nextGate, nextLast, nextDecay[DECAYS];
+    float nextBeta, nextGate, nextBefore, nextLast, nextDecay[DECAYS];
 #ifdef MM_coopmat
     TILE_AHEAD(nextKeys, (HAS_SECOND ? 1 : 2) * STATES, 64, 64)
     TILE_AHEAD(nextValues, 1, 64, COLUMNS)
@@ -202,13 +248,15 @@ void main() {
     [[dont_unroll]] for (uint i = 0; i < chunks; i++) {
         Step step = stepAt(sequence, chunks, i), next = stepAt(sequence, chunks, min(i + 1, chunks - 1));
 
-        // tileVector: factors of rows of x S, y and z; from 192 on decays of the state's rows (channels).
+        // tileVector: factors of rows of x S, y, and z or (WITH_M, forward) their sum with the base; from 192 on decays of the state's rows (channels).
         float decay = GATE == HEADS ? exp(nextLast) : 1.0;
         if (lane < 64) {
             float toEnd = GATE == HEADS ? exp(nextLast - nextGate) : 1.0;
-            tileVector[lane] = toEnd;
-            tileVector[64 + lane] = reverse ? args.sign : toEnd;
-            tileVector[128 + lane] = reverse && GATE == HEADS ? args.scale * exp(nextGate) : args.scale;
+            float beta = WITH_M && !isNull(args.beta) ? nextBeta : 1.0;
+            float erase = GATE != HEADS || !WITH_M ? SIGN : !EXCLUSIVE ? SIGN * exp(nextGate) : lane > 0 ? SIGN * exp(nextBefore) : SIGN;
+            tileVector[lane] = reverse ? toEnd : erase;
+            tileVector[64 + lane] = reverse ? beta * erase : toEnd;
+            tileVector[128 + lane] = WITH_M && !reverse ? beta : reverse && GATE == HEADS ? args.scale * exp(nextGate) : args.scale;
         }
         if (GATE == CHANNELS) {
             [[unroll]] for (uint d = 0; d < DECAYS; d++) {
@@ -227,7 +275,7 @@ void main() {
             barrier();
             AHEAD_X(t)
             uint k0 = t * 64 + p;
-            TILE_SAVE(part, ROWS, COLUMNS, states, r, c, (k0 + r) * V + v0 + c, (k0 + r < K ? int(V) - int(v0 + c) : 0))
+            TILE_SAVE(part, ROWS, COLUMNS, states, r, c, (k0 + r) * V + v0 + c, (TILE_SOLID ? 8 : k0 + r < K ? int(V) - int(v0 + c) : 0))
             mma(acc, xTile, part, ROWS);
             barrier();))
         LAY_OUT

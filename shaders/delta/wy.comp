@@ -1,5 +1,5 @@
 // KKT, TRI and WU: the WY form of a chunk's corrections, all of them at once.
-//   A_rs = beta_r e^{Ga_r - G_s} a_r . k_s for s < r, M = (I + A)^-1, W = M (beta e^{Ga} * a), U = M (beta * v)
+//   A_rs = beta_r e^{Ga_r - G_s} a_r . k_s for s < r, M = (I + A)^-1; under a gate of channels W = M (beta e^{Ga} * a), U = M (beta * v) too, else M is all
 // G is the cumulative log decay in the chunk; Ga_r = G_r, or with EXCLUSIVE G_{r-1}.
 // SOURCE 0: A from a and k (a gate of heads or none); 1: A = sign beta_r scores_rs, of any gate; 2: M is given.
 // SECOND: U = (M second) v instead, without beta, and MA = M second is kept.
@@ -30,6 +30,7 @@ layout(constant_id = 13) const bool SECOND = false;
 layout(constant_id = 14) const bool SAME = false;          // a is k
 layout(constant_id = 15) const bool FULL = false;          // widths are multiples of 64
 layout(constant_id = 16) const bool WHOLE = false;         // every chunk has 64 tokens
+layout(constant_id = 17) const uint TILES = 1;             // ceil(K / 64)
 
 const uint KEYS = 0, SCORES = 1, INVERSE = 2;
 
@@ -84,6 +85,7 @@ vec4 lowerScores(uint r, uint c, vec4 x, uint count) { return args.sign * tileVe
 #define AHEAD TILE_AHEAD(nextX, 1, 64, 64) TILE_AHEAD(nextY, 1, 64, 64) vec4 nextGates[2 * TILE_RUNS(64, 64)];
 // Two tiles: of a and k, or where they are the same two of it.
 #define KEYS_STEP (SAME ? 128 : 64)
+#define NEXT_KEYS(k0) if (TILES > KEYS_STEP / 64) FETCH_KEYS((k0 < K ? k0 : 0))
 #define FETCH_KEYS(k0) { \
     TILE_FETCH(nextX, 0, 64, 64, rowsA, 0, k0, K, H * K, count) \
     if (SAME) TILE_FETCH(nextY, 0, 64, 64, rowsA, 0, (k0) + 64, K, H * K, count) \
@@ -100,7 +102,7 @@ vec4 lowerScores(uint r, uint c, vec4 x, uint count) { return args.sign * tileVe
 #define LAND_ROWS(p, s0, c0, width, r, factor) TILE_LAND_SCALED(rows, 64, 64, nextX, 0, s0, c0, width, count, r, factor)
 // Rows of a under a gate of channels, with the decays that they see.
 #define FETCH_GATES(c0) \
-    if (GATE == CHANNELS) TILE_EACH_RUN(64, 64, i, r, c, \
+    TILE_EACH_RUN(64, 64, i, r, c, \
         nextGates[2 * i] = nextQuadF(gates, EXCLUSIVE ? max(r, 1) - 1 : r, (c0) + c, K, H * K, count); \
         nextGates[2 * i + 1] = nextQuadF(gates, EXCLUSIVE ? max(r, 1) - 1 : r, (c0) + c + 4, K, H * K, count);)
 vec4 entry(uint r, vec4 g) { return tileVector[r] * (EXCLUSIVE && r == 0 ? vec4(1) : exp(g)); }
@@ -143,6 +145,7 @@ uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high) { return uvec4(tilePack(unpack4(o
     TILE_ROWS(x, 64, WIDTH, rowsA, 0, k0, K, H * K, count) \
     TILE_ROWS(y, 64, WIDTH, rowsK, 0, k0, K, H * K, count) }
 #define KEYS_STEP WIDTH
+#define NEXT_KEYS(k0) {}
 #define TIMES_KEYS(acc) mma(acc, x, T(y), WIDTH);
 #define FETCH_ROWS(p, s0, c0, width) {}
 #define FETCH_GATES(c0) {}
@@ -199,7 +202,7 @@ void main() {
             [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += KEYS_STEP) {
                 LAND_KEYS(k0)
                 barrier();
-                FETCH_KEYS((k0 + KEYS_STEP < K ? k0 + KEYS_STEP : 0))
+                NEXT_KEYS(k0 + KEYS_STEP)
                 TIMES_KEYS(acc)
                 barrier();
             }
@@ -208,25 +211,18 @@ void main() {
             FETCH_ROWS(rowsA, 0, 0, K)
             PUT_SCORES
         }
-        FETCH_GATES(0)
+        if (GATE == CHANNELS) FETCH_GATES(0)
         invert(C);
         PUT_INVERSE
     }
 
+    if (GATE != CHANNELS) return;
     TBuf W = atT(args.W, token * K), U = atT(args.U, token * V);
-    if (GATE != CHANNELS) {
-        if (lane < 64) tileVector[64 + lane] = tileVector[lane] * (GATE == HEADS ? exp(tileVector[128 + lane]) : 1.0);
-        barrier();
-    }
     [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += 64) {
         Acc acc;
         accZero(acc);
         [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += WIDTH) {
-            if (GATE == CHANNELS) {
-                LAND_GATED(s0, k0)
-            } else {
-                LAND_ROWS(rowsA, s0, k0, K, r, tileVector[64 + s0 + r])
-            }
+            LAND_GATED(s0, k0)
             barrier();
             bool isLast = k0 + 64 >= K;
             uint wide = isLast ? V : K;

@@ -1,11 +1,11 @@
-// Gradients through the WY form (wy.comp, delta_state.comp: V~ = U + sign W h, sign = -1) to v, beta, a, k and the gate. With X = M^T dV~, the gradient of what
-// M multiplies:
+// Gradients through the WY form (wy.comp, delta_state.comp: V~ = M beta (v + sign e^{Ga} a h), sign = -1) to v, beta, a, k and the gate. With X = M^T dV~, the
+// gradient of what M multiplies:
 //   dv = beta X; z = sign e^{Ga} X h^T + ..; da = beta z; dbeta = v . X + a . z; dA = sign stril(X V~^T)
 // since M^T (dV~ v'^T) diag(beta) M^T with v' = v + sign (e^{Ga} a) h is X (M beta v')^T, and M beta v' is V~.
 // With a gate of heads or none the products of tokens follow, with P_rs = dA_rs e^{Ga_r - G_s}: z_r += sum_s P_rs k_s, dk_s += sum_r P_rs beta_r a_r;
 // and the sums of a da over channels are added to dRows (gradients of Ga), those of k dk to dColumns (of -G).
 // (Under a gate of channels chunk_scores_backward.comp and chunk_gradients.comp do all of this.)
-// M [tokens, H, C]; dU (gradient of V~), values (V~), v, dv [tokens, H, V]; states (h entering each chunk) [chunks, H, K, V]; a, k, da, dk [tokens, H, K];
+// X, values (V~), v, dv [tokens, H, V]; states (h entering each chunk) [chunks, H, K, V]; a, k, da, dk [tokens, H, K];
 // with SAME (a is k) da is null; dk is added to. beta, dBeta, dRows, dColumns fp32 [tokens, H].
 // One workgroup a chunk (x) and head (y).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
@@ -18,7 +18,7 @@
 #include "linear/sequences.glsl"
 
 layout(buffer_reference, scalar, buffer_reference_align = 8) buffer Args {
-    TBuf M; TBuf dU; TBuf values; TBuf states; TBuf a; TBuf k; TBuf v; F32Buf beta; F32Buf gate;
+    TBuf X; TBuf values; TBuf states; TBuf a; TBuf k; TBuf v; F32Buf beta; F32Buf gate;
     TBuf dv; TBuf da; TBuf dk; F32Buf dBeta; F32Buf dRows; F32Buf dColumns; I32Buf packed;
     uint N; uint T; uint C; uint H; uint K; uint V;
 };
@@ -87,40 +87,35 @@ const uint PARTS = 16;
 // Slices of 64 columns, rows of 64.
 #ifdef MM_coopmat
 Tile tileAt(uint i) { return Tile(i * tileQuads(64, 64), tileStride(64), false); }
-// M, then beta X, then P; dU and X; values; tiles of the state.
-Tile M = tileAt(0), products = tileAt(0), F = tileAt(1), B = tileAt(2);
+// P; X; values; tiles of the state.
+Tile products = tileAt(0), F = tileAt(1), B = tileAt(2);
 #define SPREAD tileQuads(64, 64)
 
-// Operands are read while products of those before run: M, dU and V~; the state and v; at the end rows of a, k and dk.
+// Operands are read while products of those before run: X and V~; the state and v; at the end rows of a, k and dk.
 const uint RUNS = TILE_RUNS(64, 64);
 #define AHEAD \
-    TILE_AHEAD(nextM, 1, 64, 64) TILE_AHEAD(nextU, 1, 64, 64) TILE_AHEAD(nextO, 1, 64, 64) TILE_AHEAD(nextV, 1, 64, 64) TILE_AHEAD(nextH, STATES, 64, 64) \
+    TILE_AHEAD(nextX, 1, 64, 64) TILE_AHEAD(nextO, 1, 64, 64) TILE_AHEAD(nextV, 1, 64, 64) TILE_AHEAD(nextH, STATES, 64, 64) \
     TILE_AHEAD(nextA, STATES, 64, 64) TILE_AHEAD(nextK, STATES, 64, 64) TILE_AHEAD(nextG, STATES, 64, 64)
 #define FETCH_FACTORS(c0) { \
-    TILE_FETCH(nextM, 0, 64, 64, rowsM, 0, 0, C, H * C, count) \
-    TILE_FETCH(nextU, 0, 64, 64, rowsU, 0, c0, V, H * V, count) \
+    TILE_FETCH(nextX, 0, 64, 64, rowsX, 0, c0, V, H * V, count) \
     TILE_FETCH(nextO, 0, 64, 64, rowsO, 0, c0, V, H * V, count) }
 #define LAND_FACTORS { \
-    TILE_LAND(M, 64, 64, nextM, 0, 0, 0, C, count) \
-    TILE_LAND(F, 64, 64, nextU, 0, 0, v0, V, count) \
+    TILE_LAND(F, 64, 64, nextX, 0, 0, v0, V, count) \
     TILE_LAND(B, 64, 64, nextO, 0, 0, v0, V, count) \
     barrier(); }
 #define FETCH_STATES { \
     EACH_TILE(t, TILE_FETCH(nextH, t * RUNS, 64, 64, states, t * 64, v0, V, V, K)) \
     TILE_FETCH(nextV, 0, 64, 64, rowsV, 0, v0, V, H * V, count) }
-#define MAKE_X { \
-    mma(x, T(M), F, 64) \
-    barrier(); }
-#define SAVE_X { \
-    accLay(x, F) \
-    accScaleRows(x, 0) \
-    accLay(x, M) \
-    barrier(); \
-    TILE_SAVE(M, 64, 64, dv, r, c, r * H * V + v0 + c, TILE_SOLID ? 8 : r < count ? int(V) - int(v0 + c) : 0) \
-    if (wantsBeta) TILE_EACH_RUN(64, 64, i, r, c, \
-        uvec4 oct = landedOct(nextV[i], r, v0 + c, V, count); \
-        dBetas[2 * i] += dot(tileGet(F, r, c), unpack4(oct.xy)); \
-        dBetas[2 * i + 1] += dot(tileGet(F, r, c + 4), unpack4(oct.zw));) }
+#define SAVE_X \
+    TILE_EACH_RUN(64, 64, i, r, c, \
+        uvec4 x = landedOct(nextX[i], r, v0 + c, V, count); \
+        uvec4 scaled = tileScaled(x, tileVector[r]); \
+        storeOct(dv, r * H * V + v0 + c, TILE_SOLID ? 8 : r < count ? int(V) - int(v0 + c) : 0, scaled.xy, scaled.zw); \
+        if (wantsBeta) { \
+            uvec4 oct = landedOct(nextV[i], r, v0 + c, V, count); \
+            dBetas[2 * i] += dot(unpack4(x.xy), unpack4(oct.xy)); \
+            dBetas[2 * i + 1] += dot(unpack4(x.zw), unpack4(oct.zw)); \
+        })
 #define TIMES_VALUES mma(P, F, T(B), 64)
 #define LAND_STATE(tile, t) TILE_LAND(tile, 64, 64, nextH, (t) * RUNS, (t) * 64, v0, V, K)
 #define TIMES_STATES { \
@@ -164,19 +159,14 @@ Tile rowsOf(Tile t, uint r) { return Tile(t.at + r * t.stride, t.stride, false);
 #define SPREAD 0
 #define AHEAD {}
 #define FETCH_FACTORS(c0) {}
-#define LAND_FACTORS TILE_ROWS(F, 64, 64, rowsU, 0, v0, V, H * V, count)
+#define LAND_FACTORS { \
+    TILE_ROWS(F, 64, 64, rowsX, 0, v0, V, H * V, count) \
+    barrier(); }
 #define FETCH_STATES {}
-#define MAKE_X \
-    [[dont_unroll]] for (uint m0 = 0; m0 < count; m0 += SLICE) { \
-        TILE_ROWS(rows, SLICE, 64, rowsM, m0, 0, C, H * C, count) \
-        barrier(); \
-        mma(x, T(rows), rowsOf(F, m0), SLICE); \
-        barrier(); \
-    }
-#define SAVE_X EACH_QUAD(x, 0, j, r, c, s, \
-    tilePut(F, r, c, s); \
-    storeTail4T(dv, r * H * V + v0 + c, r < count ? int(V) - int(v0 + c) : 0, tileVector[r] * s); \
-    if (wantsBeta) dBetas[j] += dot(s, widen(rowQuad(rowsV, r, v0 + c, V, H * V, count)));)
+#define SAVE_X EACH_QUAD(P, 0, j, r, c, unused, \
+    vec4 x = tileGet(F, r, c); \
+    storeTail4T(dv, r * H * V + v0 + c, r < count ? int(V) - int(v0 + c) : 0, tileVector[r] * x); \
+    if (wantsBeta) dBetas[j] += dot(x, widen(rowQuad(rowsV, r, v0 + c, V, H * V, count)));)
 // acc += F times the transpose of rows r0.. of an array, below `limit`.
 #define TIMES_ROWS(acc, p, r0, stride, limit) \
     [[dont_unroll]] for (uint s = 0; s < 64; s += SLICE) { \
@@ -212,7 +202,7 @@ void main() {
     if (chunk.sequence < 0) return;
     uint count = WHOLE ? 64 : chunk.tokens.count, lane = gl_LocalInvocationIndex;
     uint64_t token = uint64_t(chunk.tokens.first) * H + head;
-    TBuf rowsM = atT(args.M, token * C), rowsU = atT(args.dU, token * V), rowsO = atT(args.values, token * V), rowsV = atT(args.v, token * V);
+    TBuf rowsX = atT(args.X, token * V), rowsO = atT(args.values, token * V), rowsV = atT(args.v, token * V);
     TBuf rowsA = atT(args.a, token * K), rowsK = atT(args.k, token * K), dv = atT(args.dv, token * V), dk = atT(args.dk, token * K);
     TBuf states = atT(args.states, (uint64_t(gl_WorkGroupID.x) * H + head) * K * V);
     F32Buf gates = atF(args.gate, token);
@@ -241,11 +231,8 @@ void main() {
     EACH_TILE(t, accZero(Y[t]);)
     FETCH_FACTORS(0)
     [[dont_unroll]] for (uint v0 = 0; v0 < V; v0 += 64) {
-        Acc x;
-        accZero(x);
         LAND_FACTORS
         FETCH_STATES
-        MAKE_X
         SAVE_X
         TIMES_VALUES
         TIMES_STATES

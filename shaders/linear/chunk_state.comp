@@ -145,7 +145,7 @@ vec4 lastGates(uint c) { return vec4(tileVector[64 + c], tileVector[65 + c], til
         uint j = h * (OCTS / 2) + i, r = lane / 8 + j * (gl_WorkGroupSize.x / 8), q = (r - h * ROWS) * (tileStride(64) / 2) + lane % 8; \
         vec4 low = VECTOR ? factor(nextGates[2 * j], lastGates(column)) : factor(vec4(tileVector[r]), vec4(tileVector[63])); \
         vec4 high = VECTOR ? factor(nextGates[2 * j + 1], lastGates(column + 4)) : low; \
-        uvec4 oct = landedOct(nextA[j], r, k0 + column, K, count); \
+        uvec4 oct = r < count ? landedOct(nextA[j], r, k0 + column, K, count) : uvec4(0); \
         tilePool[a.at / 2 + q] = uvec4(tilePack(unpack4(oct.xy) * low), tilePack(unpack4(oct.zw) * high)); \
         tilePool[b.at / 2 + q] = landedOct(nextB[j], r, v0 + column, V, count); \
     }

@@ -32,10 +32,13 @@ internal static class DeltaChunk
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         var channels = of.Gate == DeltaGate.Channels ? of.Cumulative : null;
         var scores = channels is null ? null : ChunkScores.Of(shape, chunk, q, a, readsUndecayed, k, null, channels, scale, gatesWriters: true);
-        var wy = DeltaChunkWy.Of(shape, chunk, of, scores?.AK);
+        DeltaChunkWy? wy = channels is null ? null : DeltaChunkWy.Of(shape, chunk, of, scores!.AK);
+        var m = wy?.M ?? DeltaChunkWy.Inverse(shape, chunk, of);
         var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
-        var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, scores?.Keys ?? k, -1), of.Gate, of.Cumulative, walk, initialState, ht);
-        wy.Release();
+        if (readsUndecayed) walk |= DeltaChunkState.Walk.ReadsUndecayed;
+        DeltaChunkState.Operands operands = wy is { } form ? new(form.W, form.U, scores!.Keys!, -1) : new(a, v, k, -1, Inverse: m, Beta: beta);
+        var (states, values) = DeltaChunkState.Run(shape, chunk, operands, of.Gate, of.Cumulative, walk, initialState, ht);
+        wy?.Release();
         scores?.Keys!.Dispose();
         var o = channels is null
             ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(of.Cumulative, default), states, ChunkOut.Read.Forward, scale, scale)
@@ -43,14 +46,14 @@ internal static class DeltaChunk
         if (Autograd.IsRecording(q, k, a, v, beta, g, initialState))
         {
             Autograd.Record("chunk_delta_rule", [q, k, ReferenceEquals(a, k) ? null : a, v, beta, g, initialState], ht is null ? [o] : [o, ht],
-                [q, k, a, v, beta, of.Cumulative, initialState, wy.M, scores?.AK, scores?.QK], channels is null ? HeadsBackward : ChannelsBackward, new Saved(shape, chunk, ReferenceEquals(a, k), readsUndecayed, scale, vFirst));
+                [q, k, a, v, beta, of.Cumulative, initialState, m, scores?.AK, scores?.QK, channels is null ? values : null], channels is null ? HeadsBackward : ChannelsBackward, new Saved(shape, chunk, ReferenceEquals(a, k), readsUndecayed, scale, vFirst));
         }
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht), scope.Keep(states));
     }
 
     private static Tensor?[] HeadsBackward(BackwardContext ctx, Tensor?[] dy)
     {
-        Tensor q = ctx.Saved(0)!, k = ctx.Saved(1)!, m = ctx.Saved(7)!;
+        Tensor q = ctx.Saved(0)!, k = ctx.Saved(1)!, m = ctx.Saved(7)!, values = ctx.Saved(10)!;
         var (shape, chunk, isSame, readsUndecayed, scale, vFirst) = ctx.State<Saved>();
         var of = new DeltaOperands(ctx.Saved(2)!, k, ctx.Saved(3)!, ctx.Saved(4), ctx.Saved(5), readsUndecayed);
         var h0 = ctx.Saved(6);
@@ -60,14 +63,15 @@ internal static class DeltaChunk
         var gate = new ChunkGate(of.Cumulative, default);
         var needsG = ctx.Needs(5);
 
-        var wy = DeltaChunkWy.Of(shape, chunk, of, null, m);
+        // The state follows from the corrected values, which were kept.
         var ht = needsG ? Tensor.Empty(device, DType.Float32, shape.State(false)) : null;
-        var (h, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, k, -1), of.Gate, of.Cumulative, vFirst ? DeltaChunkState.Walk.InitialVFirst : 0, h0, ht);
+        var h = ChunkState.Storage(shape, chunk, device, k.DType);
+        ChunkState.Run(shape, chunk, k, values, gate, h, vFirst ? ChunkState.Walk.InitialVFirst : 0, h0, ht, 1);
         var local = ChunkOut.HeadGated(shape, chunk, k, q, dO, gate, null, ChunkOut.Read.Reverse, 1, scale);
         var dh0 = ctx.Needs(6) ? Tensor.EmptyLike(h0!) : null;
         var back = DeltaChunkState.Walk.Reverse | (vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0);
-        var (dh, dValues) = DeltaChunkState.Run(shape, chunk, new(k, local, wy.W, -1, q, dO, scale), of.Gate, of.Cumulative, back, dht, dh0);
-        wy.Release();
+        if (readsUndecayed) back |= DeltaChunkState.Walk.ReadsUndecayed;
+        var (dh, x) = DeltaChunkState.Run(shape, chunk, new(k, local, of.A, -1, q, dO, scale, m, of.Beta), of.Gate, of.Cumulative, back, dht, dh0);
         local.Dispose();
 
         // Sums over channels of q dq and a da, of k dk: parts from OUT, to the first of which the WY form adds.
@@ -80,7 +84,7 @@ internal static class DeltaChunk
         var dv = Tensor.EmptyLike(of.V);
         var da = isSame ? null : Tensor.EmptyLike(of.A);
         var dBeta = of.Beta is null ? null : Tensor.EmptyLike(of.Beta);
-        DeltaChunkWyBackward.Run(shape, chunk, of, m, values, h, dValues, dv, da, dk, dBeta, rows?.Narrow(0, 1), columns?.Narrow(0, 1));
+        DeltaChunkWyBackward.Run(shape, chunk, of, values, h, x, dv, da, dk, dBeta, rows?.Narrow(0, 1), columns?.Narrow(0, 1));
 
         Tensor? dg = null;
         if (needsG)

@@ -8,8 +8,8 @@ internal static class DeltaChunkState
 {
     private static readonly Kernel<Args> Kernel = new("delta/delta_state");
 
-    private readonly record struct Args(In X, In Base, In Y, In Z, In W, In Gate, In Initial, Out Final, Out States, Out O, In Packed,
-        uint N, uint T, uint C, uint H, uint K, uint V, float Sign, float Scale);
+    private readonly record struct Args(In X, In Base, In Y, In Z, In W, In M, In Beta, In Gate, In Initial, Out Final, Out States, Out O, In Packed,
+        uint T, uint C, uint H, uint K, uint V, float Scale);
 
     [Flags]
     internal enum Walk : uint
@@ -19,6 +19,9 @@ internal static class DeltaChunkState
         InitialVFirst = 2,
         FinalVFirst = 4,
         HasSecond = 8,
+        HasInverse = 16,
+        ReadsUndecayed = 32,
+        Adds = 64,
     }
 
     /// <summary>What the walk multiplies: out = base + f (x S), S ← e^{G_C} S + (f' y)ᵀ out + (f'' z)ᵀ w, with the factors of the walk's direction.</summary>
@@ -29,7 +32,11 @@ internal static class DeltaChunkState
     /// <param name="Z">Second writer [B,T,H,K], or null.</param>
     /// <param name="W">What it writes [B,T,H,V].</param>
     /// <param name="Scale">Factor of the second writer.</param>
-    internal readonly record struct Operands(Tensor X, Tensor Base, Tensor Y, float Sign, Tensor? Z = null, Tensor? W = null, float Scale = 1);
+    /// <param name="Inverse">
+    /// M [B,T,H,C]: out = M β (base − e^{Ga} (x S)), x and base a and v; or in reverse out = Mᵀ (base + e^{G_C − G} (x S)), S ← e^{G_C} S − (β e^{Ga} y)ᵀ out + .., x and y k and a.
+    /// </param>
+    /// <param name="Beta">With <paramref name="Inverse"/> β, fp32 [B,T,H], or null for 1.</param>
+    internal readonly record struct Operands(Tensor X, Tensor Base, Tensor Y, float Sign, Tensor? Z = null, Tensor? W = null, float Scale = 1, Tensor? Inverse = null, Tensor? Beta = null);
 
     /// <summary>Runs the walk.</summary>
     /// <param name="shape">Sizes.</param>
@@ -47,14 +54,17 @@ internal static class DeltaChunkState
         var states = ChunkState.Storage(shape, chunk, device, of.X.DType);
         var o = Tensor.EmptyLike(of.Base);
         if (of.Z is not null) walk |= Walk.HasSecond;
+        if (of.Inverse is not null) walk |= Walk.HasInverse;
+        if (of.Sign > 0) walk |= Walk.Adds;
         var choice = ChunkTiles.Choice(device, Kernel.Shader, of.X.DType);
-        var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, of.X, of.Base, of.Y, of.Z, of.W, initial, final);
+        var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, of.X, of.Base, of.Y, of.Z, of.W, of.Inverse, initial, final);
+        var isFull = isWhole && shape.K % ChunkTiles.Size == 0 && shape.V % choice.Columns == 0;
         Kernel.Launch(device,
-            new(of.X, of.Base, of.Y, of.Z, of.W, cumulative, initial, final, states, o, shape.Table(chunk),
-                (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, of.Sign, of.Scale),
+            new(of.X, of.Base, of.Y, of.Z, of.W, of.Inverse, of.Beta, cumulative, initial, final, states, o, shape.Table(chunk),
+                (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, of.Scale),
             new((uint)((shape.V + choice.Columns - 1) / choice.Columns), (uint)shape.H, (uint)shape.N), ChunkTiles.Variant(device, of.X.DType),
             TileProduct.Spec(device, of.X.DType, ChunkTiles.Size, choice.Columns, (uint)choice.Workgroup,
-                isWhole ? 1u : 0, (uint)choice.Slice, ChunkTiles.Count(shape.K), (uint)gate, (uint)walk));
+                isWhole ? 1u : 0, (uint)choice.Slice, ChunkTiles.Count(shape.K), (uint)gate, (uint)walk, isFull ? 1u : 0, ChunkTiles.AreDense(shape, chunk)));
         return (states, o);
     }
 }

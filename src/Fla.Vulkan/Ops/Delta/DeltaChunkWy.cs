@@ -21,7 +21,7 @@ internal sealed record DeltaOperands(Tensor A, Tensor K, Tensor V, Tensor? Beta,
     public DeltaGate Gate => Cumulative is null ? DeltaGate.None : Cumulative.Rank == 3 ? DeltaGate.Heads : DeltaGate.Channels;
 }
 
-/// <summary>KKT, TRI and WU: the corrections of a chunk's tokens, all at once (shaders/delta/wy.comp).</summary>
+/// <summary>KKT, TRI and WU: the corrections of a chunk's tokens under a gate of channels, all at once (shaders/delta/wy.comp).</summary>
 /// <param name="M">(I + A)⁻¹ [B,T,H,C], A_rs = β_r ⟨a_r, k_s⟩ for s &lt; r.</param>
 /// <param name="W">M (β e^G ⊙ a) [B,T,H,K].</param>
 /// <param name="U">M (β v) [B,T,H,V].</param>
@@ -46,18 +46,25 @@ internal readonly record struct DeltaChunkWy(Tensor M, Tensor W, Tensor U)
         U.Dispose();
     }
 
-    /// <summary>From the operands, and under a gate of channels from the products of a and k.</summary>
+    /// <summary>M alone, under a gate of heads or none: the walk over the chunks makes the products with it.</summary>
+    public static Tensor Inverse(LinearShape shape, int chunk, DeltaOperands of)
+    {
+        var m = Tensor.Empty(of.A.Device, of.A.DType, shape.B, shape.T, shape.H, chunk);
+        Launch(shape, chunk, of, Source.Keys, null, 1, null, null, m, null, null);
+        return m;
+    }
+
+    /// <summary>Under a gate of channels, from the products of a and k.</summary>
     /// <param name="shape">Sizes.</param>
     /// <param name="chunk">Tokens of a chunk.</param>
     /// <param name="of">Operands.</param>
-    /// <param name="scores">⟨a_r, k_s⟩ under a gate of channels, fp32 [B,T,H,C].</param>
+    /// <param name="scores">⟨a_r, k_s⟩, fp32 [B,T,H,C]; of no use where M is known.</param>
     /// <param name="inverse">M, if it is known already.</param>
     public static DeltaChunkWy Of(LinearShape shape, int chunk, DeltaOperands of, Tensor? scores, Tensor? inverse = null)
     {
         var m = inverse ?? Tensor.Empty(of.A.Device, of.A.DType, shape.B, shape.T, shape.H, chunk);
         Tensor w = Tensor.EmptyLike(of.A), u = Tensor.EmptyLike(of.V);
-        var source = inverse is not null ? Source.Inverse : scores is not null ? Source.Scores : Source.Keys;
-        Launch(shape, chunk, of, source, scores, 1, null, null, new(m, w, u));
+        Launch(shape, chunk, of, inverse is null ? Source.Scores : Source.Inverse, scores, 1, null, null, m, w, u);
         return new(m, w, u);
     }
 
@@ -73,21 +80,22 @@ internal readonly record struct DeltaChunkWy(Tensor M, Tensor W, Tensor U)
     {
         var m = inverse ?? Tensor.Empty(of.A.Device, of.A.DType, shape.B, shape.T, shape.H, chunk);
         Tensor w = Tensor.EmptyLike(of.A), u = Tensor.EmptyLike(of.V);
-        Launch(shape, chunk, of, inverse is null ? Source.Scores : Source.Inverse, ab, -1, ak, mak, new(m, w, u));
+        Launch(shape, chunk, of, inverse is null ? Source.Scores : Source.Inverse, ab, -1, ak, mak, m, w, u);
         return new(m, w, u);
     }
 
-    private static void Launch(LinearShape shape, int chunk, DeltaOperands of, Source source, Tensor? scores, float sign, Tensor? second, Tensor? product, DeltaChunkWy to)
+    private static void Launch(LinearShape shape, int chunk, DeltaOperands of, Source source, Tensor? scores, float sign, Tensor? second, Tensor? product,
+        Tensor m, Tensor? w, Tensor? u)
     {
         var device = of.A.Device;
         var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, of.A, of.K, of.V, of.Gate == DeltaGate.Channels ? of.Cumulative : null);
         var isSame = ReferenceEquals(of.A, of.K);
         var width = isSame ? shape.K / 2 : shape.K;        // two tiles of the same rows land together
         Kernel.Launch(device,
-            new(of.A, of.K, of.V, of.Beta, of.Cumulative, scores, second, to.M, to.W, to.U, product, shape.Table(chunk),
+            new(of.A, of.K, of.V, of.Beta, of.Cumulative, scores, second, m, w, u, product, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, sign),
             new((uint)shape.Chunks(chunk), (uint)shape.H), ChunkTiles.Variant(device, of.A.DType),
             ChunkTiles.Spec(device, Kernel.Shader, of.A.DType, isWhole, (uint)source, (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, second is null ? 0u : 1, isSame ? 1u : 0,
-                ChunkTiles.AreFull(isWhole, width, shape.V), ChunkTiles.AreDense(shape, chunk)));
+                ChunkTiles.AreFull(isWhole, width, shape.V), ChunkTiles.AreDense(shape, chunk), ChunkTiles.Count(shape.K)));
     }
 }

@@ -20,6 +20,7 @@ public sealed class SimpleGlaTests(TestDevice device) : DeviceTests(device)
         yield return usual with { B = 1, T = 97, Packed = [0, 1, 17, 80, 80, 97], VFirst = true };
         yield return usual with { B = 1, T = 15, Packed = [0, 0, 15] };
         yield return usual with { Type = DType.Float16 };
+        yield return usual with { Type = DType.Float16, B = 1, T = 70, H = 1, K = 100, V = 72 };
         yield return usual with { Type = DType.BFloat16 };
         yield return usual with { Type = DType.Float16, GateType = DType.Float16, B = 1, T = 97, Packed = [0, 1, 17, 80, 80, 97] };
     }
