@@ -56,7 +56,7 @@ const float SIGN = (FLAGS & 64) != 0 ? 1.0 : -1.0;
 #define QUADS_WRITE (tileQuads(64, COLUMNS) + (tileQuads(ROWS, 64) > tileQuads(64, ROWS) ? tileQuads(ROWS, 64) : tileQuads(64, ROWS)))
 #define TILE_QUADS (QUADS_READ > QUADS_WRITE ? QUADS_READ : QUADS_WRITE)
 #endif
-#define TILE_VECTOR (192 + 64 * STATES)
+#define TILE_VECTOR (256 + 64 * STATES)
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 #include "delta/gates.glsl"
@@ -91,15 +91,15 @@ Step stepAt(Span sequence, uint chunks, uint i) {
 // Rows of a tile that there are.
 #define LIMIT (WHOLE ? EVERY_ROW : step.count)
 
-// What an invocation holds of the next chunk, read while the products of this one run: beta, with heads G of token `lane` and of the last, with channels the
-// decays of its rows of the state. (No address is the same for all lanes: that is read even of sequences without tokens by CPU drivers.)
+// What an invocation holds of the next chunk, read while the products of this one run: of 64 times G (the last one's repeated) and 64 times beta its share, with
+// channels the decays of its rows of the state. (No address is the same for all lanes: that is read even of sequences without tokens by CPU drivers.)
 const uint DECAYS = (64 * STATES + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
+const uint SCALARS = (128 + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
 #define FETCH_GATES(step) { \
-    if (WITH_M) nextBeta = atF(isNull(args.beta) ? F32Buf(uint64_t(args.M)) : args.beta, step.token).v[min(lane % 64, step.count - 1) * H]; \
-    if (GATE == HEADS) { \
-        nextGate = atF(args.gate, step.token).v[min(lane % 64, step.count - 1) * H]; \
-        if (EXCLUSIVE) nextBefore = atF(args.gate, step.token).v[(max(min(lane % 64, step.count - 1), 1) - 1) * H]; \
-        nextLast = atF(args.gate, step.token).v[min(lane + step.count, step.count - 1) * H]; \
+    if (WITH_M) [[unroll]] for (uint d = 0; d < SCALARS; d++) { \
+        uint part = lane + d * gl_WorkGroupSize.x; \
+        F32Buf from = GATE == HEADS && part < 64 ? args.gate : isNull(args.beta) ? F32Buf(uint64_t(args.M)) : args.beta; \
+        nextScalar[d] = atF(from, step.token).v[min(part % 64, step.count - 1) * H]; \
     } \
     if (GATE == CHANNELS) { \
         [[unroll]] for (uint d = 0; d < DECAYS; d++) { \
@@ -110,8 +110,9 @@ const uint DECAYS = (64 * STATES + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
 // Cooperative matrices: and its octs of the tiles that land next.
 #ifdef MM_coopmat
 const uint RUNS = TILE_RUNS(64, 64);
-// x and y have registers of their own, and are read a whole chunk ahead. With a second writer x, y and z, and the base and w, take turns in one set, each read
-// while the products before it run: with more registers no two workgroups would fit a multiprocessor.
+// x and y have registers of their own; x is read a whole chunk ahead, y as well, or WITH_M, where its rows are mostly those that x had, in its own chunk: what is read
+// shortly before the end of the loop is waited for there. With a second writer x, y and z, and the base and w, take turns in one set, each read while the products
+// before it run: with more registers no two workgroups would fit a multiprocessor.
 const uint AT_Y = HAS_SECOND ? 0 : STATES * RUNS;
 #define FETCH_KEYS(at, t, p, step) { \
     TBuf rows = atT(p, step.token * K); \
@@ -124,10 +125,12 @@ const uint AT_Y = HAS_SECOND ? 0 : STATES * RUNS;
     TILE_FETCH(nextKeys, 0, 64, 64, rows, 0, 0, C, H * C, LIMIT) }
 // M takes the registers of the first tile of x between it and what is read ahead there.
 #define AHEAD_XY(t) if (HAS_SECOND) FETCH_KEYS(AT_Y, t, args.y, step) else FETCH_KEYS(0, t, args.x, next)
-#define AHEAD_X(t) if (WITH_M && t == 0) FETCH_M else AHEAD_XY(t)
+#define AHEAD_X(t) { \
+    if (WITH_M && t == 0) FETCH_M else AHEAD_XY(t) \
+    if (WITH_M && !HAS_SECOND) FETCH_KEYS(AT_Y, t, args.y, step) }
 #define AHEAD_M if (WITH_M) AHEAD_XY(0)
 #define AHEAD_BASE if (HAS_SECOND) FETCH_VALUES(args.w, step) else FETCH_VALUES(args.base, next)
-#define AHEAD_Y(t) if (HAS_SECOND) FETCH_KEYS(AT_Y, t, args.z, step) else FETCH_KEYS(AT_Y, t, args.y, next)
+#define AHEAD_Y(t) if (HAS_SECOND) FETCH_KEYS(AT_Y, t, args.z, step) else if (!WITH_M) FETCH_KEYS(AT_Y, t, args.y, next)
 #define AHEAD_W FETCH_VALUES(args.base, next)
 #define AHEAD_Z(t) FETCH_KEYS(0, t, args.x, next)
 #define STAGE_X(t, p) TILE_LAND(xTile, 64, 64, nextKeys, (t) * RUNS, 0, (t) * 64, K, LIMIT)
@@ -217,13 +220,29 @@ Tile part = Tile(tileQuads(64, ROWS), tileStride(COLUMNS), false), values = Tile
         if (saves && t == 0 && s0 == 0) TILE_SAVE(values, 64, COLUMNS, o, r, c, r * H * V + v0 + c, (TILE_SOLID ? 8 : r < step.count ? int(V) - int(v0 + c) : 0)) \
         mma(S[t], T(yTile), Tile(values.at + s0 * values.stride, values.stride, false), ROWS); \
         barrier();))
+// tileVector: factors of rows of x S, y, and z or (WITH_M, forward) their sum with the base; from 192 on decays of the state's rows (channels), or G and beta.
+void rowFactors(uint lane) {
+    if (lane >= 64) return;
+    float toEnd = 1.0, erase = SIGN, read = args.scale;
+    float beta = WITH_M && !isNull(args.beta) ? tileVector[256 + lane] : 1.0;
+    if (GATE == HEADS) {
+        float gate = tileVector[192 + lane];
+        toEnd = exp(tileVector[192 + 63] - gate);
+        erase *= !EXCLUSIVE ? exp(gate) : lane > 0 ? exp(tileVector[191 + lane]) : 1.0;
+        read *= exp(gate);
+    }
+    tileVector[lane] = reverse ? toEnd : erase;
+    tileVector[64 + lane] = reverse ? beta * erase : toEnd;
+    tileVector[128 + lane] = WITH_M && !reverse ? beta : reverse ? read : args.scale;
+}
+
 void main() {
     uint n = gl_WorkGroupID.z, lane = gl_LocalInvocationIndex;
     Span sequence = sequenceSpan(args.packed, n, args.T);
     uint chunks = (sequence.count + C - 1) / C;
     uint first = firstChunk(args.packed, gl_NumWorkGroups.z, n, args.T, C);
     uint64_t corner = (uint64_t(n) * H + head) * K * V;
-    float nextBeta, nextGate, nextBefore, nextLast, nextDecay[DECAYS];
+    float nextScalar[SCALARS], nextDecay[DECAYS];
 #ifdef MM_coopmat
     TILE_AHEAD(nextKeys, (HAS_SECOND ? 1 : 2) * STATES, 64, 64)
     TILE_AHEAD(nextValues, 1, 64, COLUMNS)
@@ -243,20 +262,14 @@ void main() {
         FETCH_GATES(begin)
         EACH_TILE(t, FETCH_KEYS(0, t, args.x, begin))
         FETCH_VALUES(args.base, begin)
-        if (!HAS_SECOND) EACH_TILE(t, FETCH_KEYS(AT_Y, t, args.y, begin))
+        if (!HAS_SECOND && !WITH_M) EACH_TILE(t, FETCH_KEYS(AT_Y, t, args.y, begin))
     }
     [[dont_unroll]] for (uint i = 0; i < chunks; i++) {
         Step step = stepAt(sequence, chunks, i), next = stepAt(sequence, chunks, min(i + 1, chunks - 1));
 
-        // tileVector: factors of rows of x S, y, and z or (WITH_M, forward) their sum with the base; from 192 on decays of the state's rows (channels).
-        float decay = GATE == HEADS ? exp(nextLast) : 1.0;
-        if (lane < 64) {
-            float toEnd = GATE == HEADS ? exp(nextLast - nextGate) : 1.0;
-            float beta = WITH_M && !isNull(args.beta) ? nextBeta : 1.0;
-            float erase = GATE != HEADS || !WITH_M ? SIGN : !EXCLUSIVE ? SIGN * exp(nextGate) : lane > 0 ? SIGN * exp(nextBefore) : SIGN;
-            tileVector[lane] = reverse ? toEnd : erase;
-            tileVector[64 + lane] = reverse ? beta * erase : toEnd;
-            tileVector[128 + lane] = WITH_M && !reverse ? beta : reverse && GATE == HEADS ? args.scale * exp(nextGate) : args.scale;
+        if (WITH_M) [[unroll]] for (uint d = 0; d < SCALARS; d++) {
+            uint part = lane + d * gl_WorkGroupSize.x;
+            if (part < 128) tileVector[192 + part] = nextScalar[d];
         }
         if (GATE == CHANNELS) {
             [[unroll]] for (uint d = 0; d < DECAYS; d++) {
@@ -274,6 +287,7 @@ void main() {
             LAY(S[t], p)
             barrier();
             AHEAD_X(t)
+            if (t == 0 && p == 0) rowFactors(lane);
             uint k0 = t * 64 + p;
             TILE_SAVE(part, ROWS, COLUMNS, states, r, c, (k0 + r) * V + v0 + c, (TILE_SOLID ? 8 : k0 + r < K ? int(V) - int(v0 + c) : 0))
             mma(acc, xTile, part, ROWS);
@@ -283,7 +297,7 @@ void main() {
             if (GATE == CHANNELS) {
                 accScaleRows(S[t], 192 + 64 * t);
             } else if (GATE == HEADS) {
-                accScale(S[t], decay);
+                accScale(S[t], exp(tileVector[192 + 63]));
             })
         TBuf o = atT(args.o, step.token * V);
         WRITE(STAGE_Y, AHEAD_Y, true)
