@@ -1,10 +1,10 @@
 // KKT, TRI and WU: the WY form of a chunk's corrections, all of them at once.
-//   A_rs = beta_r e^{Ga_r - G_s} a_r . k_s for s < r, M = (I + A)^-1; under a gate of channels W = M (beta e^{Ga} * a), U = M (beta * v) too, else M is all
+//   A_rs = beta_r e^{Ga_r - G_s} a_r . k_s for s < r, M = (I + A)^-1, and but for SOURCE 0 W = M (beta e^{Ga} * a), U = M (beta * v)
 // G is the cumulative log decay in the chunk; Ga_r = G_r, or with EXCLUSIVE G_{r-1}.
-// SOURCE 0: A from a and k (a gate of heads or none); 1: A = sign beta_r scores_rs, of any gate; 2: M is given.
+// SOURCE 0: A from a and k (a gate of heads or none); 1: A = sign beta_r scores_rs; 2: M is given. Of a gate of channels e^{Ga} may be in a.
 // SECOND: U = (M second) v instead, without beta, and MA = M second is kept.
 // a, k, W [tokens, H, K]; v, U [tokens, H, V]; beta fp32 [tokens, H] or null (1); gate fp32 [tokens, H] or [tokens, H, K] by GATE;
-// scores, second, MA fp32 [tokens, H, C], scores and second read for s < r, MA written for s < r; M [tokens, H, C].
+// scores, second fp32 [tokens, H, C], read for s < r; M, MA [tokens, H, C].
 // One workgroup a chunk (x) and head (y).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
 // @exclude T=f32 MM=coopmat
@@ -16,7 +16,7 @@
 #include "linear/sequences.glsl"
 
 layout(push_constant, scalar) uniform Args {
-    TBuf a; TBuf k; TBuf v; F32Buf beta; F32Buf gate; F32Buf scores; F32Buf second; TBuf M; TBuf W; TBuf U; F32Buf MA; I32Buf packed;
+    TBuf a; TBuf k; TBuf v; F32Buf beta; F32Buf gate; F32Buf scores; F32Buf second; TBuf M; TBuf W; TBuf U; TBuf MA; I32Buf packed;
     uint N; uint T; uint C; uint H; uint K; uint V; float sign;
 } args;
 
@@ -191,7 +191,7 @@ void main() {
     F32Buf scores = atF(args.scores, token * C);
     if (SOURCE == INVERSE) {
         FETCH_ROWS(rowsA, 0, 0, K)
-        FETCH_GATES(0)
+        if (GATE == CHANNELS) FETCH_GATES(0)
         TILE_ROWS(M, 64, 64, rowsM, 0, 0, C, H * C, count)
         barrier();
     } else {
@@ -216,25 +216,30 @@ void main() {
         PUT_INVERSE
     }
 
-    if (GATE != CHANNELS) return;
+    if (SOURCE == KEYS) return;
     TBuf W = atT(args.W, token * K), U = atT(args.U, token * V);
     [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += 64) {
         Acc acc;
         accZero(acc);
         [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += WIDTH) {
-            LAND_GATED(s0, k0)
+            if (GATE == CHANNELS) {
+                LAND_GATED(s0, k0)
+            } else {
+                LAND_ROWS(rowsA, s0, k0, K, r, tileVector[s0 + r])
+            }
             barrier();
             bool isLast = k0 + 64 >= K;
             uint wide = isLast ? V : K;
             FETCH_ROWS((isLast ? rowsV : rowsA), 0, (isLast ? 0 : k0 + 64), wide)
-            FETCH_GATES((isLast ? k0 : k0 + 64))
+            if (GATE == CHANNELS) FETCH_GATES((isLast ? k0 : k0 + 64))
             mma(acc, Tile(M.at + s0 / 4, M.stride, false), rows, WIDTH);
             barrier();
         }
         SAVE(acc, W, k0, K)
     }
     if (SECOND) {
-        F32Buf second = atF(args.second, token * C), MA = atF(args.MA, token * C);
+        F32Buf second = atF(args.second, token * C);
+        TBuf MA = atT(args.MA, token * C);
         Acc acc;
         accZero(acc);
         [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += WIDTH) {
@@ -243,8 +248,9 @@ void main() {
             mma(acc, Tile(M.at + s0 / 4, M.stride, false), rows, WIDTH);
             barrier();
         }
-        EACH_QUAD(acc, 0, j, r, c, x, if (r < count && c < C) store4F(MA, r * H * C + c, x);)
         accLay(acc, M)
+        barrier();
+        TILE_SAVE(M, 64, 64, MA, r, c, r * H * C + c, r < count ? int(C) - int(c) : 0)
     }
     [[dont_unroll]] for (uint v0 = 0; v0 < V; v0 += 64) {
         Acc acc;

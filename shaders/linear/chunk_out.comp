@@ -5,9 +5,9 @@
 // MODE 0 (a scalar gate or none): A_ij = intra (a_i . b_j) e^{-|G_i - G_j|}
 //   o: a, b, c = q, k, v, S = h        dq: do, v, k, S = h^T        dv: k, q, do, S = D        dk: v, do, q, S = D^T (STATE_T)
 //   DOTS: dots[workgroup's tiles, token, head] = sum over its columns of e_i out_i (for the gradient of the gate).
-// MODE 1 (vector gate on a's channels): f_i scales a_i before the product, A is given; REVERSE reads its transpose.   o: a = q; dv: a = k
+// MODE 1 (vector gate on a's channels): f_i scales a_i before the product, or with IS_GATED has done so; A is given; REVERSE reads its transpose.   o: a = q; dv: a = k
 //   With b and gamma given, which are like c and A here, their product is added too.
-// a, b [tokens, H, P]; c, out, e [tokens, H, Q]; states [chunks, H, P, Q] (STATE_T: [chunks, H, Q, P]); A fp32 [tokens, H, C];
+// a, b [tokens, H, P]; c, out, e [tokens, H, Q]; states [chunks, H, P, Q] (STATE_T: [chunks, H, Q, P]); A [tokens, H, C], zero above the diagonal;
 // gate: cumulative log decay in the chunk, fp32 [tokens, H], or null, or [tokens, H, P] by mode.
 // NO_STATE leaves the first term out, TWO adds the second product.
 // One workgroup a chunk and TILES tiles of 64 columns (x) and head (y).
@@ -25,7 +25,7 @@
 #extension GL_KHR_shader_subgroup_shuffle : require
 
 layout(push_constant, scalar) uniform Args {
-    TBuf a; TBuf b; TBuf c; F32Buf gate; F32Buf gamma; TBuf states; F32Buf A; TBuf e; F32Buf dots; TBuf o; I32Buf packed;
+    TBuf a; TBuf b; TBuf c; F32Buf gate; F32Buf gamma; TBuf states; TBuf A; TBuf e; F32Buf dots; TBuf o; I32Buf packed;
     uint N; uint T; uint C; uint H; uint P; uint Q; float inter; float intra; float decayKind;
 } args;
 
@@ -71,6 +71,7 @@ const uint HALF = SLICE < 64 ? SLICE : 64u;                // rows of the state 
 
 const uint NO_STATE = 4, TWO = 8;
 const bool DOTS = (FLAGS & 16) != 0;
+const bool GATES_ROWS = MODE == 1 ? (FLAGS & 32) == 0 : false;    // IS_GATED is 32
 
 uint P = args.P, Q = args.Q, H = args.H, head = gl_WorkGroupID.y;
 const bool reverse = (FLAGS & REVERSE) != 0, stateT = (FLAGS & STATE_T) != 0, hasState = (FLAGS & NO_STATE) == 0;
@@ -95,11 +96,8 @@ void stageDecays(uint64_t token, uint count) {
 // e^{G} of a channel's decay G at a token, or of what is left of it to the chunk's end.
 vec4 decayFactor(vec4 g, vec4 last) { return exp(reverse ? last - g : g); }
 
-// Four of the given products A of row r, from column c on: nothing above the diagonal.
-vec4 scoresAt(F32Buf rows, uint r, uint c, uint count) { return load4F(rows, r < count && c < args.C ? r * H * args.C + c : 0); }
-vec4 triangle(vec4 x, uint r, uint c, uint count) {
-    return r < count && c < args.C ? mix(vec4(0), x, lessThanEqual(uvec4(c) + uvec4(0, 1, 2, 3), uvec4(r))) : vec4(0);
-}
+// Where row r of the given products A has its columns from c on; the place of others if there is none.
+uint givenAt(uint r, uint c, uint count) { return r < count && c < args.C ? r * H * args.C + c : 0; }
 
 #ifdef MM_coopmat
 #include "linear/chunk_out_coopmat.glsl"

@@ -17,15 +17,15 @@ uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high, vec4 lastLow, vec4 lastHigh) {
     uint p0 = (s) * SLICE; \
     TILE_FETCH(nextA, 0, 64, SLICE, rowsA, 0, p0, P, H * P, rows) \
     if (MODE == 0) TILE_FETCH(nextB, 0, 64, SLICE, rowsB, 0, p0, P, H * P, rows) \
-    if (MODE == 1) TILE_EACH_RUN(64, SLICE, j, r, c, \
+    if (GATES_ROWS) TILE_EACH_RUN(64, SLICE, j, r, c, \
         nextGates[2 * j] = nextQuadF(gatesA, r, p0 + c, P, H * P, count); \
         nextGates[2 * j + 1] = nextQuadF(gatesA, r, p0 + c + 4, P, H * P, count);) \
-    if (MODE == 1 && reverse) { \
+    if (GATES_ROWS && reverse) { \
         lastGates[0] = nextQuadF(gatesA, count - 1, p0 + gl_LocalInvocationIndex % (SLICE / 8) * 8, P, H * P, count); \
         lastGates[1] = nextQuadF(gatesA, count - 1, p0 + gl_LocalInvocationIndex % (SLICE / 8) * 8 + 4, P, H * P, count); \
     } }
 #define LAND_ROWS(s) \
-    if (MODE == 1) TILE_LAND_RUNS(ROWS, 64, SLICE, r, c, gatedOct(landedOct(nextA[tileJ], r, (s) * SLICE + c, P, rows), \
+    if (GATES_ROWS) TILE_LAND_RUNS(ROWS, 64, SLICE, r, c, gatedOct(landedOct(nextA[tileJ], r, (s) * SLICE + c, P, rows), \
         nextGates[2 * tileJ], nextGates[2 * tileJ + 1], lastGates[0], lastGates[1])) \
     else TILE_LAND(ROWS, 64, SLICE, nextA, 0, 0, (s) * SLICE, P, rows)
 #define FETCH_STATE(p0) { \
@@ -35,9 +35,9 @@ uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high, vec4 lastLow, vec4 lastHigh) {
     if (stateT) TILE_LAND(STATE, 64 * TILES, HALF, nextS, 0, q0, p0, P, rowsQ) \
     else TILE_LAND(STATE, HALF, 64 * TILES, nextS, 0, p0, q0, Q, rowsP) }
 #define FETCH_VALUES(from) TILE_FETCH(nextC, 0, 64, 64 * TILES, from, 0, q0, Q, H * Q, rows)
-#define FETCH_GIVEN(from) TILE_EACH_RUN(64, 64, j, r, c, nextScores[2 * j] = scoresAt(from, r, c, count); nextScores[2 * j + 1] = scoresAt(from, r, c + 4, count);)
+#define FETCH_GIVEN(from) TILE_EACH_RUN(64, 64, j, r, c, nextScores[j] = U32x4Buf(uint64_t(from) + uint64_t(givenAt(r, c, count)) * 2ul).v;)
 #define LAND_GIVEN { \
-    TILE_LAND_RUNS(SCORES, 64, 64, r, c, uvec4(tilePack(triangle(nextScores[2 * tileJ], r, c, count)), tilePack(triangle(nextScores[2 * tileJ + 1], r, c + 4, count)))) \
+    TILE_LAND_RUNS(SCORES, 64, 64, r, c, (EVEN || r < count && c < args.C ? nextScores[tileJ] : uvec4(0))) \
     barrier(); \
     rowsLoad(A, GIVEN_A, 64) \
     barrier(); }
@@ -48,11 +48,12 @@ void chunkOut(uint first, uint count, uint64_t state, uint64_t dot0) {
     TBuf rowsA = atT(args.a, token * P), rowsB = atT(MODE == 0 ? args.b : args.a, token * P), states = atT(args.states, state);
     F32Buf gatesA = atF(args.gate, token * P);
     TBuf rowsC[2] = TBuf[2](atT(args.c, token * Q), atT(args.b, token * Q));
-    F32Buf given[2] = F32Buf[2](atF(args.A, token * args.C), atF(args.gamma, token * args.C));
+    TBuf given[2] = TBuf[2](atT(args.A, token * args.C), atT(TBuf(uint64_t(args.gamma)), token * args.C));
     TILE_AHEAD(nextA, 1, 64, SLICE)
     TILE_AHEAD(nextB, 1, 64, SLICE)
     uvec4 nextS[RUNS_S], nextC[RUNS_C];
-    vec4 nextGates[2 * RUNS], lastGates[2], nextScores[2 * RUNS_A];
+    uvec4 nextScores[RUNS_A];
+    vec4 nextGates[2 * RUNS], lastGates[2];
     Rows a[PARTS], A;
     Acc acc[TILES], scores;
     [[unroll]] for (uint t = 0; t < TILES; t++) accZero(acc[t]);

@@ -18,12 +18,12 @@ void chunkOut(uint first, uint count, uint64_t state, uint64_t dot0) {
     Acc acc[PRODUCTS];
     [[unroll]] for (uint t = 0; t < PRODUCTS; t++) accZero(acc[t]);
     TBuf rowsC[2] = TBuf[2](atT(args.c, token * Q), atT(args.b, token * Q));
-    F32Buf given[2] = F32Buf[2](atF(args.A, token * args.C), atF(args.gamma, token * args.C));
+    TBuf given[2] = TBuf[2](atT(args.A, token * args.C), atT(TBuf(uint64_t(args.gamma)), token * args.C));
     if (MODE == 0) stageDecays(token, count);
 
     [[dont_unroll]] for (uint s = 0; s < sliceTrip(SLICES) && (hasState || MODE == 0); s++) {
         uint p0 = s * SLICE;
-        if (MODE == 1) {
+        if (GATES_ROWS) {
             TILE_STAGE(a, 64, SLICE, r, c, (widen(rowQuad(rowsA, r, p0 + c, P, H * P, count)) * vectorFactor(gatesA, r, p0 + c, P, count)))
         } else {
             TILE_ROWS(a, 64, SLICE, rowsA, 0, p0, P, H * P, count)
@@ -51,7 +51,7 @@ void chunkOut(uint first, uint count, uint64_t state, uint64_t dot0) {
             if (product == 0) {
                 [[unroll]] for (uint t = 0; t < TILES; t++) accScale(acc[t], args.inter);
             }
-            TILE_STAGE(A, 64, 64, r, c, triangle(scoresAt(given[product], r, c, count), r, c, count))
+            TILE_STAGE(A, 64, 64, r, c, (r < count && c < args.C ? load4T(given[product], givenAt(r, c, count)) : vec4(0)))
         }
         [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += SLICE) {
             [[unroll]] for (uint t = 0; t < TILES; t++) TILE_ROWS(valueTile(t), SLICE, 64, rowsC[product], s0, q0 + 64 * t, Q, H * Q, count)

@@ -2,6 +2,7 @@
 //   S <- diag(e^{G_C}) S + scale sum over s of (f_s * a_s) b_s^T
 //   forward: f_s = e^{G_C - G_s}, a, b = k, v: states[c] is the state entering chunk c
 //   reverse: f_s = e^{G_s},       a, b = q, do: states[c] is the gradient of the state leaving chunk c
+//   IS_GATED: f_s a_s is given as a, and only the last G of a chunk is read (with VECTOR)
 // G is the cumulative log decay inside the chunk, plus the head's constant one times (s + 1); G_C its value at the last token there is.
 // a [tokens, H, K]; b [tokens, H, V]; gate fp32 [tokens, H], with VECTOR [tokens, H, K], or null;
 // initial, final fp32 [N, H, K, V] (INITIAL_T, FINAL_T: [N, H, V, K]) or null; states [chunks, H, K, V] in T or fp32.
@@ -29,6 +30,7 @@ layout(constant_id = 11) const uint FLAGS = 0;
 layout(constant_id = 12) const bool FULL = false;          // widths are multiples of 64
 
 const uint REVERSE = 1, INITIAL_T = 2, STATES_F32 = 4, FINAL_T = 8, NO_GATE = 16;
+const bool GATES_ROWS = (FLAGS & 32) == 0;                 // IS_GATED is 32
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
@@ -130,7 +132,7 @@ const uint OCTS = 512 / gl_WorkGroupSize.x;
         uint r = lane / 8 + j * (gl_WorkGroupSize.x / 8); \
         nextA[j] = nextOct(rowsA, r, k0 + column, K, H * K, step.count); \
         nextB[j] = nextOct(rowsB, r, v0 + column, V, H * V, step.count); \
-        if (VECTOR) { \
+        if (VECTOR && GATES_ROWS) { \
             nextGates[2 * j] = nextQuadF(gates, r, k0 + column, K, H * K, step.count); \
             nextGates[2 * j + 1] = nextQuadF(gates, r, k0 + column + 4, K, H * K, step.count); \
         } \
@@ -146,7 +148,7 @@ vec4 lastGates(uint c) { return vec4(tileVector[64 + c], tileVector[65 + c], til
         vec4 low = VECTOR ? factor(nextGates[2 * j], lastGates(column)) : factor(vec4(tileVector[r]), vec4(tileVector[63])); \
         vec4 high = VECTOR ? factor(nextGates[2 * j + 1], lastGates(column + 4)) : low; \
         uvec4 oct = r < count ? landedOct(nextA[j], r, k0 + column, K, count) : uvec4(0); \
-        tilePool[a.at / 2 + q] = uvec4(tilePack(unpack4(oct.xy) * low), tilePack(unpack4(oct.zw) * high)); \
+        tilePool[a.at / 2 + q] = GATES_ROWS ? uvec4(tilePack(unpack4(oct.xy) * low), tilePack(unpack4(oct.zw) * high)) : oct; \
         tilePool[b.at / 2 + q] = landedOct(nextB[j], r, v0 + column, V, count); \
     }
 
@@ -202,7 +204,9 @@ void main() {
         TBuf rowsA = atT(args.a, step.token * K), rowsB = atT(args.b, step.token * V);
         F32Buf gates = atF(args.gate, step.token * K);
         [[dont_unroll]] for (uint s0 = 0; s0 < step.count; s0 += SLICE) {
-            if (VECTOR) {
+            if (!GATES_ROWS) {
+                TILE_ROWS(a, SLICE, 64, rowsA, s0, k0, K, H * K, step.count)
+            } else if (VECTOR) {
                 TILE_STAGE(a, SLICE, 64, r, c, (s0 + r < step.count
                     ? widen(rowQuad(rowsA, s0 + r, k0 + c, K, H * K, step.count))
                         * factor(rowQuadF(gates, s0 + r, k0 + c, K, H * K, step.count), rowQuadF(gates, step.count - 1, k0 + c, K, H * K, step.count))

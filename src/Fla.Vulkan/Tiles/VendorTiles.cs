@@ -13,7 +13,7 @@ internal static class VendorTiles
     {
         { "linear/chunk_state", new(256, Slice: 64), new(256, Slice: 32) },
         { "linear/chunk_out", new(128, Slice: 128, Columns: 128), new(256, Slice: 32, Columns: 64) },
-        { "linear/chunk_scores", new(256, Slice: 64), new(256, Slice: 32) },
+        { "linear/chunk_scores", new(128, Slice: 64), new(256, Slice: 32) },
         { "linear/chunk_gradients", new(256, Slice: 64), new(256, Slice: 32) },
         { "linear/chunk_scores_backward", new(256, Slice: 64), new(256, Slice: 32) },
         { "linear/fused_chunk", new(256, Slice: 64), new(256, Slice: 32) },

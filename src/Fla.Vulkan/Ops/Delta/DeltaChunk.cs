@@ -21,32 +21,35 @@ internal static class DeltaChunk
     /// <param name="initialState">State before the first token, any float type, or null.</param>
     /// <param name="outputFinalState">Whether the state after the last token is wanted.</param>
     /// <param name="vFirst">States are [N,H,V,K].</param>
+    /// <param name="areUnit">q and k, which is a, are divided by their lengths first: with one decay a key channel, and without gradients.</param>
     /// <returns>o [B,T,H,V], the final state, fp32, and the state that enters each chunk [chunks,H,K,V], in the storage type.</returns>
     public static (Tensor O, Tensor? FinalState, Tensor States) Run(LinearShape shape, int chunk, Tensor q, Tensor k, Tensor a, Tensor v, Tensor? beta, Tensor? g,
-        bool readsUndecayed, float scale, Tensor? initialState, bool outputFinalState, bool vFirst)
+        bool readsUndecayed, float scale, Tensor? initialState, bool outputFinalState, bool vFirst, bool areUnit = false)
     {
         using var scope = new TensorScope();
         initialState = initialState?.To(DType.Float32);
         beta = beta?.To(DType.Float32);
-        var of = new DeltaOperands(a, k, v, beta, Cumulative(shape, chunk, g), readsUndecayed);
+        var isRecording = Autograd.IsRecording(q, k, a, v, beta, g, initialState);
+        var scores = g is { Rank: 4 } ? ChunkScores.Of(shape, chunk, q, a, readsUndecayed, k, null, g, scale, areUnit, isRecording) : null;
+        var of = scores is null ? new DeltaOperands(a, k, v, beta, Cumulative(shape, chunk, g), readsUndecayed) : new(scores.Erasers!, k, v, beta, null, readsUndecayed);
+        var cumulative = scores?.Gate ?? of.Cumulative;
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
-        var channels = of.Gate == DeltaGate.Channels ? of.Cumulative : null;
-        var scores = channels is null ? null : ChunkScores.Of(shape, chunk, q, a, readsUndecayed, k, null, channels, scale, gatesWriters: true);
-        DeltaChunkWy? wy = channels is null ? null : DeltaChunkWy.Of(shape, chunk, of, scores!.AK);
+        DeltaChunkWy? wy = scores is null ? null : DeltaChunkWy.Of(shape, chunk, of, scores.AK);
+        scores?.Erasers!.Dispose();
         var m = wy?.M ?? DeltaChunkWy.Inverse(shape, chunk, of);
         var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
         if (readsUndecayed) walk |= DeltaChunkState.Walk.ReadsUndecayed;
-        DeltaChunkState.Operands operands = wy is { } form ? new(form.W, form.U, scores!.Keys!, -1) : new(a, v, k, -1, Inverse: m, Beta: beta);
-        var (states, values) = DeltaChunkState.Run(shape, chunk, operands, of.Gate, of.Cumulative, walk, initialState, ht);
+        DeltaChunkState.Operands operands = wy is { } form ? new(form.W, form.U, scores!.Keys, -1) : new(a, v, k, -1, Inverse: m, Beta: beta);
+        var (states, values) = DeltaChunkState.Run(shape, chunk, operands, scores is null ? of.Gate : DeltaGate.Channels, cumulative, walk, initialState, ht);
         wy?.Release();
-        scores?.Keys!.Dispose();
-        var o = channels is null
-            ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(of.Cumulative, default), states, ChunkOut.Read.Forward, scale, scale)
-            : ChunkOut.GatedRows(shape, chunk, q, values, channels, states, scores!.QK, ChunkOut.Read.Forward, scale);
-        if (Autograd.IsRecording(q, k, a, v, beta, g, initialState))
+        scores?.Keys.Dispose();
+        var o = scores is null
+            ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(cumulative, default), states, ChunkOut.Read.Forward, scale, scale)
+            : ChunkOut.GatedRows(shape, chunk, scores.Queries, values, null, states, scores.QK, ChunkOut.Read.Forward, scale);
+        if (isRecording)
         {
             Autograd.Record("chunk_delta_rule", [q, k, ReferenceEquals(a, k) ? null : a, v, beta, g, initialState], ht is null ? [o] : [o, ht],
-                [q, k, a, v, beta, of.Cumulative, initialState, m, scores?.AK, scores?.QK, channels is null ? values : null], channels is null ? HeadsBackward : ChannelsBackward, new Saved(shape, chunk, ReferenceEquals(a, k), readsUndecayed, scale, vFirst));
+                [q, k, a, v, beta, cumulative, initialState, m, scores?.AK, scores?.QK, scores is null ? values : null], scores is null ? HeadsBackward : ChannelsBackward, new Saved(shape, chunk, ReferenceEquals(a, k), readsUndecayed, scale, vFirst));
         }
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht), scope.Keep(states));
     }
@@ -125,12 +128,12 @@ internal static class DeltaChunk
         return [d.DQ, d.DK, d.DA, dv, steps?.DBeta, d.DG, dh0];
     }
 
-    /// <summary>The log decay summed inside each chunk, fp32.</summary>
+    /// <summary>A log decay of heads summed inside each chunk, fp32.</summary>
     public static Tensor? Cumulative(LinearShape shape, int chunk, Tensor? g)
     {
         if (g is null) return null;
         var cumulative = Tensor.EmptyLike(g, DType.Float32);
-        ChunkCumsum.Chunks(shape, chunk, new(g), g.Rank == 3 ? shape.H : shape.H * shape.K, cumulative);
+        ChunkCumsum.Chunks(shape, chunk, new(g), shape.H, cumulative);
         return cumulative;
     }
 }

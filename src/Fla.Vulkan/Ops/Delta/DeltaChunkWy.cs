@@ -74,7 +74,7 @@ internal readonly record struct DeltaChunkWy(Tensor M, Tensor W, Tensor U)
     /// <param name="of">Operands.</param>
     /// <param name="ab">⟨a_r, b_s⟩, fp32 [B,T,H,C].</param>
     /// <param name="ak">⟨a_r, k_s⟩, fp32 [B,T,H,C].</param>
-    /// <param name="mak">Where M A_ak goes, fp32 [B,T,H,C].</param>
+    /// <param name="mak">Where M A_ak goes [B,T,H,C], of M's type.</param>
     /// <param name="inverse">M, if it is known already.</param>
     public static DeltaChunkWy Generalized(LinearShape shape, int chunk, DeltaOperands of, Tensor? ab, Tensor ak, Tensor mak, Tensor? inverse = null)
     {

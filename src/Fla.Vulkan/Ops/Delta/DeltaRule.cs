@@ -139,11 +139,14 @@ internal sealed record DeltaRule
     private Operands Activate(LinearShape shape, int chunk)
     {
         var groups = shape.H / Q.Size(2);
-        var (q, k) = (Rows.RepeatHeads(Activations.Normalized(Q), groups), Rows.RepeatHeads(Activations.Normalized(K), groups));
+        // Where the kernel that reads the rows first can divide them by their lengths, it does.
+        var areUnit = Activations.UseQkL2Norm && G is null && Gk is not null && Gv is null && P is null && EraseGate is null && Beta is not { Rank: 4 } && !Autograd.IsRecording(Inputs);
+        Tensor OfHeads(Tensor x) => Rows.RepeatHeads(areUnit ? x : Activations.Normalized(x), groups);
+        var (q, k) = (OfHeads(Q), OfHeads(K));
         var erase = P is null ? k : Rows.RepeatHeads(Activations.Normalized(P), groups);
         if (EraseGate is { } b) erase = Elementwise.Mul(erase, Rows.RepeatHeads(b, groups));
         var v = WriteGate is { } w ? Elementwise.Mul(V, w) : V;
-        return new(shape, chunk, q, k, erase, v, Activations.StepSize(Beta), G is null ? null : Activations.Gate(G), G is null ? Activations.Gate(Gk) : Gk);
+        return new(shape, chunk, q, k, erase, v, Activations.StepSize(Beta), G is null ? null : Activations.Gate(G), G is null ? Activations.Gate(Gk) : Gk, areUnit);
     }
 
     /// <summary>Several corrections a token are one each on a sequence of T·n rows: the decay comes with a token's first row, the query with its last.</summary>
@@ -173,14 +176,14 @@ internal sealed record DeltaRule
     }
 
     /// <summary>A call after its activations, every tensor with value heads.</summary>
-    private sealed record Operands(LinearShape Shape, int Chunk, Tensor Q, Tensor K, Tensor Erase, Tensor V, Tensor? Beta, Tensor? G, Tensor? Gk)
+    private sealed record Operands(LinearShape Shape, int Chunk, Tensor Q, Tensor K, Tensor Erase, Tensor V, Tensor? Beta, Tensor? G, Tensor? Gk, bool AreUnit)
     {
         /// <summary>All log decays but those of value channels; fp32 [B,T,HV] or [B,T,HV,K].</summary>
         public Tensor? Gate => G is null || Gk is null ? G ?? Gk : Elementwise.Add(Gk.To(DType.Float32), G.View(Shape.B, Shape.T, Shape.H, 1));
     }
 
     private (Tensor O, Tensor? FinalState, Tensor States) Heads(Operands x) =>
-        DeltaChunk.Run(x.Shape, x.Chunk, x.Q, x.K, x.Erase, x.V, x.Beta, x.Gate, ReadsUndecayed, ScaleOf(x.Shape.K), InitialState, OutputFinalState, StateVFirst);
+        DeltaChunk.Run(x.Shape, x.Chunk, x.Q, x.K, x.Erase, x.V, x.Beta, x.Gate, ReadsUndecayed, ScaleOf(x.Shape.K), InitialState, OutputFinalState, StateVFirst, x.AreUnit);
 
     /// <summary>Decays or step sizes of value channels: a column of the state depends on no other, so each becomes a head of one value channel. Costs as many heads.</summary>
     private (Tensor O, Tensor? FinalState, Tensor States) Columns(Operands x)

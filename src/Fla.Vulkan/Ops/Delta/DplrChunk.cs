@@ -24,20 +24,21 @@ internal static class DplrChunk
     {
         using var scope = new TensorScope();
         initialState = initialState?.To(DType.Float32);
-        var cumulative = DeltaChunk.Cumulative(shape, chunk, gk) ?? Tensor.Zeros(q.Device, DType.Float32, q.Shape);
-        var of = new DeltaOperands(a, k, v, null, cumulative, ReadsUndecayed: true);
-        var scores = ChunkScores.Of(shape, chunk, q, a, true, k, b, cumulative, scale, gatesWriters: true);
+        var isRecording = Autograd.IsRecording(q, k, v, a, b, gk, initialState);
+        var scores = ChunkScores.Of(shape, chunk, q, a, true, k, b, gk ?? Tensor.Zeros(q.Device, DType.Float32, q.Shape), scale, areUnit: false, keepsGate: isRecording);
+        var cumulative = scores.Gate;
         Tensor ak = scores.AK!, qk = scores.QK, qb = scores.QB!;
-        var wy = DeltaChunkWy.Generalized(shape, chunk, of, scores.AB, ak, Tensor.EmptyLike(ak));
+        var wy = DeltaChunkWy.Generalized(shape, chunk, new(scores.Erasers!, k, v, null, null, ReadsUndecayed: true), scores.AB, ak, Tensor.EmptyLike(qk));
         scores.AB!.Dispose();
+        scores.Erasers!.Dispose();
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
-        var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, scores.SecondKeys!, 1, scores.Keys, v), of.Gate, cumulative, walk, initialState, ht);
+        var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, scores.SecondKeys!, 1, scores.Keys, v), DeltaGate.Channels, cumulative, walk, initialState, ht);
         wy.Release();
-        scores.Keys!.Dispose();
+        scores.Keys.Dispose();
         scores.SecondKeys!.Dispose();
-        var o = ChunkOut.GatedRows(shape, chunk, q, v, cumulative, states, qk, ChunkOut.Read.Forward, scale, values, qb);
-        if (Autograd.IsRecording(q, k, v, a, b, gk, initialState))
+        var o = ChunkOut.GatedRows(shape, chunk, scores.Queries, v, null, states, qk, ChunkOut.Read.Forward, scale, values, qb);
+        if (isRecording)
         {
             Autograd.Record("chunk_dplr_delta_rule", [q, k, v, a, b, gk, initialState], ht is null ? [o] : [o, ht],
                 [q, k, v, a, b, cumulative, initialState, wy.M, ak, qk, qb], Backward, new Saved(shape, chunk, scale, vFirst));
@@ -56,7 +57,7 @@ internal static class DplrChunk
         var dO = dy[0]?.To(q.DType) ?? Tensor.Zeros(device, q.DType, v.Shape);
         var dht = dy.Length > 1 ? dy[1]?.To(DType.Float32) : null;
 
-        var mak = Tensor.EmptyLike(ak);
+        var mak = Tensor.EmptyLike(qk);
         var wy = DeltaChunkWy.Generalized(shape, chunk, of, null, ak, mak, m);
         var (kg, bg, qg) = DeltaChunkGates.Rows(shape, chunk, cumulative, k, b, q);
         var (h, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, bg!, 1, kg, v), of.Gate, cumulative, vFirst ? DeltaChunkState.Walk.InitialVFirst : 0, h0, null);

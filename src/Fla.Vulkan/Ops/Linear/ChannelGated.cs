@@ -1,6 +1,6 @@
 namespace Fla.Vulkan.Ops;
 
-/// <summary>The additive memory with one decay a key channel and token, in chunks: CUM, STATE+, AINTRA and OUT-A.</summary>
+/// <summary>The additive memory with one decay a key channel and token, in chunks: CUM with AINTRA, STATE+ and OUT-A.</summary>
 internal static class ChannelGated
 {
     private sealed record Saved(LinearShape Shape, int Chunk, float Scale, bool VFirst);
@@ -10,16 +10,17 @@ internal static class ChannelGated
         Tensor? initialState, bool outputFinalState, bool vFirst)
     {
         using var scope = new TensorScope();
-        var cumulative = Cumulative(shape, chunk, g);
+        var scores = ChunkScores.Of(shape, chunk, q, null, false, k, null, g, scale, areUnit: false, keepsGate: false);
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         var states = ChunkState.Storage(shape, chunk, q.Device, q.DType);
         var walk = vFirst ? ChunkState.Walk.InitialVFirst | ChunkState.Walk.FinalVFirst : ChunkState.Walk.Forward;
-        ChunkState.Run(shape, chunk, k, v, new(cumulative, default, IsVector: true), states, walk, initialState, ht, 1);
-        var scores = ChunkScores.Of(shape, chunk, q, null, false, k, null, cumulative, scale).QK;
-        var o = ChunkOut.GatedRows(shape, chunk, q, v, cumulative, states, scores, ChunkOut.Read.Forward, scale);
+        ChunkState.Run(shape, chunk, scores.Keys, v, new(scores.Gate, default, IsVector: true, IsInRows: true), states, walk, initialState, ht, 1);
+        scores.Keys.Dispose();
+        scores.Gate.Dispose();
+        var o = ChunkOut.GatedRows(shape, chunk, scores.Queries, v, null, states, scores.QK, ChunkOut.Read.Forward, scale);
         if (Autograd.IsRecording(q, k, v, g, initialState))
         {
-            Autograd.Record("chunk_gla", [q, k, v, g, initialState], ht is null ? [o] : [o, ht], [q, k, v, g, initialState, scores], Backward,
+            Autograd.Record("chunk_gla", [q, k, v, g, initialState], ht is null ? [o] : [o, ht], [q, k, v, g, initialState, scores.QK], Backward,
                 new Saved(shape, chunk, scale, vFirst));
         }
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht));

@@ -26,6 +26,7 @@ internal static class ChunkOut
         NoState = 4,
         TwoProducts = 8,
         Dots = 16,
+        IsGated = 32,
     }
 
     /// <summary>Decay of heads: out_i = inter f_i (a_i S) + Σ_j intra (a_i·b_j) e^{-|G_i − G_j|} c_j.</summary>
@@ -52,9 +53,9 @@ internal static class ChunkOut
 
     /// <summary>
     /// Decay of a's channels, with the products within the chunk given: out_i = inter (f_i ⊙ a_i) S + Σ_j A_ij c_j; in reverse A_ji. The first term is left
-    /// out without states; with <paramref name="c2"/> and <paramref name="scores2"/> another like the second is added.
+    /// out without states; a has its factors already without a gate; with <paramref name="c2"/> and <paramref name="scores2"/> another like the second is added.
     /// </summary>
-    public static Tensor GatedRows(LinearShape shape, int chunk, Tensor a, Tensor c, Tensor gate, Tensor? states, Tensor scores, Read read, float inter,
+    public static Tensor GatedRows(LinearShape shape, int chunk, Tensor a, Tensor c, Tensor? gate, Tensor? states, Tensor scores, Read read, float inter,
         Tensor? c2 = null, Tensor? scores2 = null)
     {
         var o = Tensor.EmptyLike(c);
@@ -82,6 +83,7 @@ internal static class ChunkOut
         if (states is null) read |= Read.NoState;
         if (dots is not null) read |= Read.Dots;
         if (mode == Mode.GatedRows && b is not null) read |= Read.TwoProducts;
+        if (mode == Mode.GatedRows && gate is null) read |= Read.IsGated;
         var device = a.Device;
         var tiles = Tiles(device, a.DType, shape.V);
         var groups = shape.Chunks(chunk) * (long)Groups(device, a.DType, shape.V);

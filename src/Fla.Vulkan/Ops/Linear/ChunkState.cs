@@ -4,7 +4,8 @@ namespace Fla.Vulkan.Ops;
 /// <param name="Cumulative">Log decay summed inside each chunk, fp32 [B,T,H], or with <paramref name="IsVector"/> [B,T,H,K]; null is none.</param>
 /// <param name="Decay">Constant decay of heads; none with a vector gate.</param>
 /// <param name="IsVector">One decay for each row of the state.</param>
-internal readonly record struct ChunkGate(Tensor? Cumulative, HeadDecay Decay, bool IsVector = false);
+/// <param name="IsInRows">The rows that are written to the state have their factors already; only the last token's decay of a chunk is read.</param>
+internal readonly record struct ChunkGate(Tensor? Cumulative, HeadDecay Decay, bool IsVector = false, bool IsInRows = false);
 
 /// <summary>
 /// STATE+: walks the chunks of every sequence with the memory in registers and stores it at each chunk (shaders/linear/chunk_state.comp).
@@ -30,6 +31,7 @@ internal static class ChunkState
         StatesFloat32 = 4,
         FinalVFirst = 8,
         NoGate = 16,
+        IsGated = 32,
     }
 
     /// <param name="shape">Sizes: a has K channels, b has V.</param>
@@ -41,11 +43,12 @@ internal static class ChunkState
     /// <param name="walk">Direction, and layout of <paramref name="initial"/> and <paramref name="final"/>.</param>
     /// <param name="initial">State before the walk, or null.</param>
     /// <param name="final">Where the state after the walk goes, or null.</param>
-    /// <param name="scale">Factor of a.</param>
+    /// <param name="scale">Factor of a, unless the gate is in its rows.</param>
     public static void Run(LinearShape shape, int chunk, Tensor a, Tensor b, in ChunkGate gate, Tensor states, Walk walk, Tensor? initial, Tensor? final, float scale)
     {
         if (states.DType == DType.Float32) walk |= Walk.StatesFloat32;
         if (gate.Cumulative is null) walk |= Walk.NoGate;
+        if (gate.IsInRows) walk |= Walk.IsGated;
         var device = a.Device;
         var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, a, b, gate.Cumulative, initial, final);
         Kernel.Launch(device,

@@ -44,6 +44,18 @@ public sealed class KdaTests(TestDevice device) : DeviceTests(device)
     [TestCaseSource(nameof(RawCases))]
     public void TakesRawInputs(object of) => Raw((DeltaCase)of, null, hasRate: true, recurrentGradients: false);
 
+    /// <summary>Without gradients the products' kernel divides rows by their lengths itself: of weak and strong decays, in several slices of channels and in parts of one.</summary>
+    [Test]
+    public void RowsGetLengthOneWithoutGradients([Values(DType.Float32, DType.Float16, DType.BFloat16)] DType type, [Values(10, 0.01)] double normalizer, [Values(128, 20)] int channels)
+    {
+        var c = new DeltaCase(B: 1, T: channels == 128 ? 128 : 70, H: 1, K: channels) { Type = type, GateType = type, Normalizer = normalizer, HasUnitKeys = false, HasGradients = false, Groups = 2 };
+        var expected = c.Expect("kda of length one", () => new DeltaRecurrence
+        {
+            Q = c["q"], K = c["k"], V = c["v"], Beta = c["beta"], Gk = c["gk"], UseQkL2Norm = true, InitialState = c.InitialState,
+        }.Run());
+        c.Check(Device, expected, ["gk", "beta"], (x, h0, packed) => DeltaOps.ChunkKda(x("q"), x("k"), x("v"), x("gk"), x("beta"), null, h0, true, useQkL2NormInKernel: true));
+    }
+
     [TestCase(true)]
     [TestCase(false)]
     public void GateMayBeBounded(bool hasRate) => Raw(new DeltaCase(B: 1, T: 20) { HasUnitKeys = false, HasRawBeta = true }, -5, hasRate, recurrentGradients: true);
