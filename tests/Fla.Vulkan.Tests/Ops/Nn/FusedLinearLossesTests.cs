@@ -73,6 +73,25 @@ public sealed class FusedLinearLossesTests(TestDevice device) : NnTests(device)
     }
 
     [Test]
+    public void FragmentsServeEitherGradientAlone()
+    {
+        const int rows = 70, classes = 100;
+        if (!PackedProduct.CanChain(Device, DType.Float16)) Assert.Ignore("accumulators of this device do not lie like operands");
+        RefTensor x = Normal(1, DType.Float16, rows, Width), weight = Normal(2, DType.Float16, classes, Width);
+        var labels = Tensor.FromInt64(Device, [.. Inputs.Ids(3, classes, rows).Select(label => (long)label)], rows);
+        (Tensor? Dx, Tensor? Dw) Once(bool wantsX, bool wantsWeight)
+        {
+            Tensor leafX = Leaf(x, DType.Float16), leafW = Leaf(weight, DType.Float16);
+            (leafX.RequiresGrad, leafW.RequiresGrad) = (wantsX, wantsWeight);
+            Autograd.Backward(FusedLinearLosses.CrossEntropy(leafX, labels, leafW, null, null, numChunks: 2, isPacked: true));
+            return (leafX.Grad, leafW.Grad);
+        }
+        var (dx, dw) = Once(true, true);
+        Assert.That(Once(true, false).Dx!.ToSingle(), Is.EqualTo(dx!.ToSingle()).And.Some.Not.Zero);
+        Assert.That(Once(false, true).Dw!.ToSingle(), Is.EqualTo(dw!.ToSingle()).And.Some.Not.Zero);
+    }
+
+    [Test]
     public void TemperatureDividesTheLogitsOfBoth()
     {
         const int classes = 40;
