@@ -58,7 +58,7 @@ internal static class DeltaChunk
     {
         Tensor q = ctx.Saved(0)!, k = ctx.Saved(1)!, m = ctx.Saved(7)!, values = ctx.Saved(10)!;
         var (shape, chunk, isSame, readsUndecayed, scale, vFirst) = ctx.State<Saved>();
-        var of = new DeltaOperands(ctx.Saved(2)!, k, ctx.Saved(3)!, ctx.Saved(4), ctx.Saved(5), readsUndecayed);
+        var of = new DeltaOperands(isSame ? k : ctx.Saved(2)!, k, ctx.Saved(3)!, ctx.Saved(4), ctx.Saved(5), readsUndecayed);
         var h0 = ctx.Saved(6);
         var device = q.Device;
         var dO = dy[0]?.To(q.DType) ?? Tensor.Zeros(device, q.DType, of.V.Shape);
@@ -67,7 +67,7 @@ internal static class DeltaChunk
         var needsG = ctx.Needs(5);
 
         // The state follows from the corrected values, which were kept.
-        var ht = needsG ? Tensor.Empty(device, DType.Float32, shape.State(false)) : null;
+        var ht = needsG && !DeltaChunkGradients.IsOne(shape, q) ? Tensor.Empty(device, DType.Float32, shape.State(false)) : null;
         var h = ChunkState.Storage(shape, chunk, device, k.DType);
         ChunkState.Run(shape, chunk, k, values, gate, h, vFirst ? ChunkState.Walk.InitialVFirst : 0, h0, ht, 1);
         var local = ChunkOut.HeadGated(shape, chunk, k, q, dO, gate, null, ChunkOut.Read.Reverse, 1, scale);
@@ -77,27 +77,8 @@ internal static class DeltaChunk
         var (dh, x) = DeltaChunkState.Run(shape, chunk, new(k, local, of.A, -1, q, dO, scale, m, of.Beta), of.Gate, of.Cumulative, back, dht, dh0);
         local.Dispose();
 
-        // Sums over channels of q dq and a da, of k dk: parts from OUT, to the first of which the WY form adds.
-        var parts = ChunkOut.Groups(device, q.DType, shape.K);
-        Tensor? Sums() => needsG ? Tensor.Empty(device, DType.Float32, parts, shape.Tokens, shape.H) : null;
-        Tensor? rows = Sums(), columns = Sums();
-        var turned = shape.Transposed;
-        var dq = ChunkOut.HeadGated(turned, chunk, dO, values, k, gate, h, ChunkOut.Read.StateTransposed, scale, scale, needsG ? q : null, rows);
-        var dk = ChunkOut.HeadGated(turned, chunk, values, dO, q, gate, dh, ChunkOut.Read.StateTransposed | ChunkOut.Read.Reverse, 1, scale, needsG ? k : null, columns);
-        var dv = Tensor.EmptyLike(of.V);
-        var da = isSame ? null : Tensor.EmptyLike(of.A);
-        var dBeta = of.Beta is null ? null : Tensor.EmptyLike(of.Beta);
-        DeltaChunkWyBackward.Run(shape, chunk, of, values, h, x, dv, da, dk, dBeta, rows?.Narrow(0, 1), columns?.Narrow(0, 1));
-
-        Tensor? dg = null;
-        if (needsG)
-        {
-            using var dots = ChunkState.Dot(shape, chunk, h, dh, ht!, shape.K, shape.V);
-            using var last = RowDot.Of(dots, null, shape.Chunks(chunk) * shape.H, shape.K);
-            dg = Tensor.EmptyLike(of.Cumulative!);
-            ChunkCumsum.Chunks(shape, chunk, new(rows!, null, columns, null, parts), shape.H, dg, ChunkCumsum.Order.Reverse, last);
-        }
-        return [dq, dk, da, dv, dBeta, dg, dh0];
+        var d = DeltaChunkGradients.Run(shape, chunk, of, q, dO, values, x, h, dh, scale, needsG, ht);
+        return [d.DQ, d.DK, d.DA, d.DV, d.DBeta, d.DG, dh0];
     }
 
     private static Tensor?[] ChannelsBackward(BackwardContext ctx, Tensor?[] dy)

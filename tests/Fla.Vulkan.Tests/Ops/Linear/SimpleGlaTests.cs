@@ -36,7 +36,21 @@ public sealed class SimpleGlaTests(TestDevice device) : DeviceTests(device)
     [TestCase(32)]
     public void ChunkLengthChangesNothing(int chunk) => Chunk(new LinearCase { B = 1, T = 75, Packed = [0, 33, 75] }, chunk);
 
-    private void Chunk(LinearCase c, int chunk) => c.Check(Device, Expected(c), Gates(c), (q, k, v, g, h0, packed) =>
+    /// <summary>Parts of the gate's gradient are as many as workgroups share an output: what none of them writes must not be added.</summary>
+    [Test]
+    public void AWorkgroupMayMakeSeveralTilesOfAnOutput()
+    {
+        if (Device.MatrixShape(DType.Float16) is null) Assert.Ignore("in plain arithmetic a workgroup makes one tile");
+        using var folder = new TemporaryFolder();
+        var path = folder.File("tiles.json");
+        TileFileChoice wide = new("linear/chunk_out", "matrix", 256, 32, 0, 128);
+        new TileFile(TileFile.Current, [new(Device.Info.Name, Device.Info.Driver, [wide])]).Save(path);
+        using var device = ComputeDevice.Create(Device.Options with { TileFile = path, PoisonMemory = true });
+        using var scope = device.Scope();
+        Chunk(new LinearCase { B = 1, T = 70, H = 1, K = 100, V = 72, Type = DType.Float16 }, 64, device);
+    }
+
+    private void Chunk(LinearCase c, int chunk, ComputeDevice? device = null) => c.Check(device ?? Device, Expected(c), Gates(c), (q, k, v, g, h0, packed) =>
         LinearOps.ChunkSimpleGla(q, k, v, g[0], null, (float?)c.Scale, h0, c.HasStates, c.VFirst, packed, chunk));
 
     private static IEnumerable<LinearCase> FusedCases() => Cases().Select(c => c with { VFirst = false });
