@@ -127,6 +127,7 @@ vec4 leaving(uint r, uint c) { return exp(gateQuad(count - 1, c) - gateQuad(r, c
 // those of its subgroup, then over the subgroups, up to and from the chunk's middle: what weak chunks need are differences to G there.
 const uint RUNS = TILE_RUNS(64, 64);
 const float LOG2E = 1.442695041, LN2 = 0.6931471806;
+const bool EARLY = READERS == 1;                           // a barrier follows on loads: else NVIDIA's compiler issues those of rows when the gates have come (not measured of two readers)
 shared vec4 gateSums[SUBGROUPS * 16];
 uint column = gl_LocalInvocationIndex % 8 * 8, row0 = gl_LocalInvocationIndex / 8 * RUNS;
 
@@ -257,6 +258,7 @@ void main() {
             MEASURE(lengthsK, rowsK)
         }
         if (lane == 0) strongChannels = 0;
+        if (EARLY) barrier();
         bool strong = false;
         EACH_SLICE(s,
             uint k0 = s * 64;
@@ -314,8 +316,9 @@ void main() {
                 })
             LAND(x, readQ)
             LAND(y, writeK)
+            if (EARLY && s + 1 < SLICES) FETCH(k0 + 64)
             barrier();
-            if (s + 1 < SLICES) FETCH(k0 + 64)
+            if (!EARLY && s + 1 < SLICES) FETCH(k0 + 64)
             mma(qk, x, T(y), 64)
             if (READERS > 1) {
                 barrier();

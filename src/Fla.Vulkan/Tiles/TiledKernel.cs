@@ -17,6 +17,7 @@ public sealed record TiledKernel(string Name, string[] Shaders, int[] Workgroups
         Chunk("linear/chunk_state") with { Workgroups = UpTo256 },
         Chunk("linear/chunk_out", 64, 128) with { Workgroups = UpTo256, Slices = [32, 64, 128] },
         Chunk("linear/chunk_scores") with { Workgroups = UpTo256 },
+        Chunk("linear/chunk_scores") with { Name = "linear/chunk_scores.erasing", Workgroups = UpTo256 },
         Chunk("linear/chunk_gradients") with { Workgroups = UpTo256 },
         Chunk("linear/chunk_scores_backward") with { Workgroups = UpTo256 },
         Chunk("linear/fused_chunk"),

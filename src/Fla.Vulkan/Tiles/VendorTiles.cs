@@ -2,7 +2,7 @@ namespace Fla.Vulkan;
 
 /// <summary>
 /// The tables: for each kernel the choice over cooperative matrices, then in plain arithmetic. Shared memory is at most 48 KiB on NVIDIA and 32 KiB elsewhere.
-/// "rows" are the norms and what else goes row by row (Ops/Nn/RowLayout.cs).
+/// chunk_scores.erasing is that kernel with two readers of the state; "rows" are the norms and what else goes row by row (Ops/Nn/RowLayout.cs).
 /// </summary>
 internal static class VendorTiles
 {
@@ -13,7 +13,8 @@ internal static class VendorTiles
     {
         { "linear/chunk_state", new(256, Slice: 64), new(256, Slice: 32) },
         { "linear/chunk_out", new(128, Slice: 128, Columns: 128), new(256, Slice: 32, Columns: 64) },
-        { "linear/chunk_scores", new(128, Slice: 64), new(256, Slice: 32) },
+        { "linear/chunk_scores", new(256, Slice: 64), new(256, Slice: 32) },
+        { "linear/chunk_scores.erasing", new(128, Slice: 64), new(256, Slice: 32) },
         { "linear/chunk_gradients", new(256, Slice: 64), new(256, Slice: 32) },
         { "linear/chunk_scores_backward", new(256, Slice: 64), new(256, Slice: 32) },
         { "linear/fused_chunk", new(256, Slice: 64), new(256, Slice: 32) },
@@ -35,6 +36,7 @@ internal static class VendorTiles
         { "linear/chunk_state", new(128, Slice: 32), new(256, Slice: 32) },
         { "linear/chunk_out", new(128, Slice: 128, Columns: 128), new(256, Slice: 32, Columns: 64) },
         { "linear/chunk_scores", new(128, Slice: 32), new(256, Slice: 32) },
+        { "linear/chunk_scores.erasing", new(128, Slice: 32), new(256, Slice: 32) },
         { "linear/chunk_gradients", new(256, Slice: 32), new(256, Slice: 32) },
         { "linear/chunk_scores_backward", new(256, Slice: 32), new(256, Slice: 32) },
         { "linear/fused_chunk", new(256, Slice: 32), new(256, Slice: 32) },
@@ -53,6 +55,7 @@ internal static class VendorTiles
         { "linear/chunk_state", new(256, Slice: 32), new(256, Slice: 32) },
         { "linear/chunk_out", new(256, Slice: 64, Columns: 64), new(256, Slice: 32, Columns: 64) },
         { "linear/chunk_scores", new(256, Slice: 32), new(256, Slice: 32) },
+        { "linear/chunk_scores.erasing", new(256, Slice: 32), new(256, Slice: 32) },
         { "linear/chunk_gradients", new(256, Slice: 32), new(256, Slice: 32) },
         { "linear/chunk_scores_backward", new(256, Slice: 32), new(256, Slice: 32) },
         { "linear/fused_chunk", new(256, Slice: 32), new(256, Slice: 32) },
@@ -74,6 +77,7 @@ internal static class VendorTiles
         { "linear/chunk_state", new(256, Slice: 32), new(128, Slice: 32) },
         { "linear/chunk_out", new(256, Slice: 64, Columns: 64), new(128, Slice: 32, Columns: 64) },
         { "linear/chunk_scores", new(256, Slice: 32), new(128, Slice: 32) },
+        { "linear/chunk_scores.erasing", new(256, Slice: 32), new(128, Slice: 32) },
         { "linear/chunk_gradients", new(256, Slice: 32), new(128, Slice: 32) },
         { "linear/chunk_scores_backward", new(256, Slice: 32), new(128, Slice: 32) },
         { "linear/fused_chunk", new(256, Slice: 32), new(128, Slice: 32) },

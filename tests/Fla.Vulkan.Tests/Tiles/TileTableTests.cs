@@ -11,12 +11,12 @@ public sealed class TileTableTests
     {
         ["linear/chunk_state"] = [[0, 0], [1, 0]],
         ["linear/chunk_out"] = [[0, 0], [1, 0]],
-        ["linear/chunk_scores"] = [[1, 1, 0, 0, 0, 1, 1], [2, 2, 1, 0, 1, 1, 1]],
+        ["linear/chunk_scores"] = [[1, 1, 0, 0, 0, 1, 1, 2, 2], [2, 1, 0, 1, 1, 1, 1, 2, 2], [2, 2, 1, 0, 0, 1, 1, 2, 2]],
         ["linear/chunk_gradients"] = [[1, 1, 0, 0, 1, 1, 2], [2, 2, 1, 0, 1, 1, 2]],
         ["linear/chunk_scores_backward"] = [[1, 0, 1, 1], [2, 1, 1, 1]],
         ["linear/fused_chunk"] = [[1], [2], [4]],
-        ["delta/delta_state"] = [[1, 0, 8], [4, 2, 8]],
-        ["delta/wy"] = [[0, 0, 0, 0, 1, 1], [1, 2, 0, 1, 0, 1]],
+        ["delta/delta_state"] = [[1, 0, 16, 1], [2, 1, 25, 1], [4, 2, 8, 1]],
+        ["delta/wy"] = [[0, 0, 0, 0, 1, 1, 1], [1, 2, 0, 1, 0, 1, 1]],
         ["delta/wy_backward"] = [[0, 0, 0, 1, 1], [1, 0, 1, 4, 1]],
     };
 

@@ -50,14 +50,13 @@ internal sealed record ChunkScores(Tensor Gate, Tensor QK, Tensor? QB, Tensor? A
         var to = new ChunkScores(Tensor.Empty(device, DType.Float32, shape.B, shape.T, shape.H, shape.K), Products(q.DType), b is null ? null : Products(q.DType),
             a is null ? null : Products(DType.Float32), a is null || b is null ? null : Products(DType.Float32), Rows(reading, 0)!, Rows(reading, 1), Rows(writing, 0)!, Rows(writing, 1));
         var isWhole = ChunkTiles.AreWhole(shape.K, shape.K, q, a, k, b, g, to.Gate);
-        var spec = ChunkTiles.Spec(device, Kernel.Shader, q.DType, isWhole, (uint)readers, (uint)writers, isExclusive ? 1u : 0, ReferenceEquals(a, k) ? 1u : 0, areUnit ? 1u : 0,
+        var spec = ChunkTiles.Spec(device, a is null ? Kernel.Shader : $"{Kernel.Shader}.erasing", q.DType, isWhole, (uint)readers, (uint)writers, isExclusive ? 1u : 0, ReferenceEquals(a, k) ? 1u : 0, areUnit ? 1u : 0,
             ChunkTiles.AreFull(isWhole, shape.K, shape.K), ChunkTiles.AreDense(shape, chunk), ChunkTiles.Count(shape.K), RowLayout.TypeCode(g), keepsGate ? 1u : 0);
         if (writers > 1) spec[0] = Math.Max(spec[0], LeastOfTwoWriters);
         Kernel.Launch(device,
             new(q, a, k, b, g, to.Gate, to.QK, to.QB, to.AK, to.AB, reading, writing, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, scale),
-            new((uint)shape.Chunks(chunk), (uint)shape.H), ChunkTiles.Variant(device, q.DType),
-            spec);
+            new((uint)shape.Chunks(chunk), (uint)shape.H), ChunkTiles.Variant(device, q.DType), spec);
         return to;
     }
 }
