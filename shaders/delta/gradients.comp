@@ -5,7 +5,7 @@
 //   da_r = -beta_r e^{Ga_r} (X_r h^T) + sum_s P_rs k_s;    dv = beta X;  dbeta = v . X + a . da / beta
 //   dk_s = e^{G_C - G_s} (V~_s D^T) + sum_r S_rs q_r + sum_r P_rs a_r
 // where h enters the chunk and D is the gradient of the state that leaves it; Ga is G, EXCLUSIVE that of the token before. What a token gives to the gradient of
-// G is q . dq + a . da - k . dk, EXCLUSIVE with a . da of the token after it. (That is q . dq - v . dv too, but with errors that do not cancel: they are those of V~.)
+// G is q . dq + a . da - k . dk, EXCLUSIVE with a . da of the token after it. (That is q . dq - v . dv too, but dg's errors were larger that way: bench/NOTES.md.)
 // X, values (V~), v, e (do), dv [tokens, H, V]; q, a, k, dq, da, dk [tokens, H, K]; h, D [chunks, H, K, V]; with SAME (a is k) da is null
 // and dk the sum of both. beta, dBeta, dG fp32 [tokens, H]; leaving fp32 [chunks, H], the state that leaves the chunk times D: e^{G_C} h . D and what D gives to k, times k.
 // A workgroup has a chunk (x) of a head (y), a subgroup whole rows of it: of do, X and V~ in registers (HELD; a CPU driver, or with V above 128, as they are
