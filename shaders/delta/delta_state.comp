@@ -111,9 +111,9 @@ const uint SCALARS = (128 + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
 #ifdef MM_coopmat
 const uint RUNS = TILE_RUNS(64, 64);
 // x and y have registers of their own; x is read a whole chunk ahead, y as well, or WITH_M, where its rows are mostly those that x had, in its own chunk: what is read
-// shortly before the end of the loop is waited for there. With a second writer x, y and z, and the base and w, take turns in one set, each read while the products
-// before it run: with more registers no two workgroups would fit a multiprocessor.
-const uint AT_Y = HAS_SECOND ? 0 : STATES * RUNS;
+// shortly before the end of the loop is waited for there. With a second writer, or more than two tiles, x, y and z, and the base and w, take turns in one set, each
+// read while the products before it run: with more registers no two workgroups would fit a multiprocessor.
+const uint SETS = HAS_SECOND ? 1 : STATES > 2 ? 1 : 2, AT_Y = (SETS - 1) * STATES * RUNS;
 #define FETCH_KEYS(at, t, p, step) { \
     TBuf rows = atT(p, step.token * K); \
     TILE_FETCH(nextKeys, (at) + (t) * RUNS, 64, 64, rows, 0, (t) * 64, K, H * K, (WHOLE ? EVERY_ROW : step.count)) }
@@ -124,13 +124,13 @@ const uint AT_Y = HAS_SECOND ? 0 : STATES * RUNS;
     TBuf rows = atT(args.M, step.token * C); \
     TILE_FETCH(nextKeys, 0, 64, 64, rows, 0, 0, C, H * C, LIMIT) }
 // M takes the registers of the first tile of x between it and what is read ahead there.
-#define AHEAD_XY(t) if (HAS_SECOND) FETCH_KEYS(AT_Y, t, args.y, step) else FETCH_KEYS(0, t, args.x, next)
+#define AHEAD_XY(t) if (SETS == 1) FETCH_KEYS(AT_Y, t, args.y, step) else FETCH_KEYS(0, t, args.x, next)
 #define AHEAD_X(t) { \
     if (WITH_M && t == 0) FETCH_M else AHEAD_XY(t) \
-    if (WITH_M && !HAS_SECOND) FETCH_KEYS(AT_Y, t, args.y, step) }
+    if (WITH_M && SETS == 2) FETCH_KEYS(AT_Y, t, args.y, step) }
 #define AHEAD_M if (WITH_M) AHEAD_XY(0)
 #define AHEAD_BASE if (HAS_SECOND) FETCH_VALUES(args.w, step) else FETCH_VALUES(args.base, next)
-#define AHEAD_Y(t) if (HAS_SECOND) FETCH_KEYS(AT_Y, t, args.z, step) else if (!WITH_M) FETCH_KEYS(AT_Y, t, args.y, next)
+#define AHEAD_Y(t) if (HAS_SECOND) FETCH_KEYS(AT_Y, t, args.z, step) else if (SETS == 1) FETCH_KEYS(0, t, args.x, next) else if (!WITH_M) FETCH_KEYS(AT_Y, t, args.y, next)
 #define AHEAD_W FETCH_VALUES(args.base, next)
 #define AHEAD_Z(t) FETCH_KEYS(0, t, args.x, next)
 #define STAGE_X(t, p) TILE_LAND(xTile, 64, 64, nextKeys, (t) * RUNS, 0, (t) * 64, K, LIMIT)
@@ -172,6 +172,7 @@ const uint AT_Y = HAS_SECOND ? 0 : STATES * RUNS;
     barrier(); }
 Tile xTile = Tile(0, tileStride(64), false), yTile = xTile, part = Tile(tileQuads(64, 64), tileStride(COLUMNS), false), values = part;
 #else
+const uint SETS = 1;
 #define FETCH_KEYS(at, t, p, step) {}
 #define FETCH_VALUES(p, step) {}
 #define AHEAD_X(t) {}
@@ -244,7 +245,7 @@ void main() {
     uint64_t corner = (uint64_t(n) * H + head) * K * V;
     float nextScalar[SCALARS], nextDecay[DECAYS];
 #ifdef MM_coopmat
-    TILE_AHEAD(nextKeys, (HAS_SECOND ? 1 : 2) * STATES, 64, 64)
+    TILE_AHEAD(nextKeys, SETS * STATES, 64, 64)
     TILE_AHEAD(nextValues, 1, 64, COLUMNS)
 #endif
 
@@ -262,7 +263,7 @@ void main() {
         FETCH_GATES(begin)
         EACH_TILE(t, FETCH_KEYS(0, t, args.x, begin))
         FETCH_VALUES(args.base, begin)
-        if (!HAS_SECOND && !WITH_M) EACH_TILE(t, FETCH_KEYS(AT_Y, t, args.y, begin))
+        if (SETS == 2 && !WITH_M) EACH_TILE(t, FETCH_KEYS(AT_Y, t, args.y, begin))
     }
     [[dont_unroll]] for (uint i = 0; i < chunks; i++) {
         Step step = stepAt(sequence, chunks, i), next = stepAt(sequence, chunks, min(i + 1, chunks - 1));

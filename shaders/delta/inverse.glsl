@@ -45,6 +45,79 @@ void addProducts(inout Quads sum, uint left, uint right, uint low, uint count) {
         barrier(); \
     } }
 
+vec4 unitLower(uint r, uint c, vec4 x) {
+    return vec4(equal(uvec4(c, c + 1, c + 2, c + 3), uvec4(r))) + mix(vec4(0), x, lessThan(uvec4(c, c + 1, c + 2, c + 3), uvec4(r)));
+}
+
+#ifdef MM_coopmat
+// From blocks of 16 on the products are those of cooperative matrices: 16 floats of a row become, where they lie, 16 numbers of the storage type and 16 of what
+// rounding left of them, and a product is three (what two remainders give is below the last bit of fp32's half).
+uint splitAt(uint r, uint c) { return r * (INVERSE_STRIDE / 4) + c / 16 * 4 + c % 16 / 8; }
+const uint REMAINDER = 2;
+
+void split() {
+    vec4 x[1024 / gl_WorkGroupSize.x];
+    TILE_DEAL(i, 1024) x[tileJ / gl_WorkGroupSize.x] = unitLower(i / 16, i % 16 * 4, getFloats(i / 16 * INVERSE_STRIDE + i % 16 * 4));
+    barrier();
+    TILE_DEAL(i, 1024) {
+        uvec2 rounded = tilePack(x[tileJ / gl_WorkGroupSize.x]);
+        uint at = 2 * splitAt(i / 16, i % 16 * 4) + i % 2;
+        tilePutAt(at, rounded);
+        tilePutAt(at + 2 * REMAINDER, tilePack(x[tileJ / gl_WorkGroupSize.x] - unpack4(rounded)));
+    }
+    barrier();
+}
+
+// acc += the fragments from row r0 of the left block, at (leftR, leftC), times those to column c0 of the right one, in steps from k `low` to before `high`.
+#define SPLIT_PRODUCT(acc, r0, leftC, rightR, c0, low, high) \
+    [[dont_unroll]] for (uint k = low; k < high; k += FRAG_K) { \
+        FragA left, leftRest; \
+        FragB right, rightRest; \
+        coopMatLoad(left, tilePool, splitAt(r0, (leftC) + k), INVERSE_STRIDE / 4, gl_CooperativeMatrixLayoutRowMajor); \
+        coopMatLoad(leftRest, tilePool, splitAt(r0, (leftC) + k) + REMAINDER, INVERSE_STRIDE / 4, gl_CooperativeMatrixLayoutRowMajor); \
+        coopMatLoad(right, tilePool, splitAt((rightR) + k, c0), INVERSE_STRIDE / 4, gl_CooperativeMatrixLayoutRowMajor); \
+        coopMatLoad(rightRest, tilePool, splitAt((rightR) + k, c0) + REMAINDER, INVERSE_STRIDE / 4, gl_CooperativeMatrixLayoutRowMajor); \
+        acc = coopMatMulAdd(left, rightRest, acc); \
+        acc = coopMatMulAdd(leftRest, right, acc); \
+        acc = coopMatMulAdd(left, right, acc); \
+    }
+#define SPLIT_STORE(acc, factor, r, c) { \
+    FragHalf rounded, rest; \
+    [[unroll]] for (uint e = 0; e < rounded.length(); e++) { \
+        float x = factor * acc[e]; \
+        rounded[e] = TILE_HALF(x); \
+        rest[e] = TILE_HALF(x - TILE_FULL(rounded[e])); \
+    } \
+    coopMatStore(rounded, tilePool, splitAt(r, c), INVERSE_STRIDE / 4, gl_CooperativeMatrixLayoutRowMajor); \
+    coopMatStore(rest, tilePool, splitAt(r, c) + REMAINDER, INVERSE_STRIDE / 4, gl_CooperativeMatrixLayoutRowMajor); }
+
+// The same doubling: A_21 M_11 to the block's upper right quarter, then M_21. What is zero in M_11 and M_22, blocks of 16 above the diagonal, is left out.
+#define JOIN(width) { \
+    const uint rows = (width) / FRAG_M, columns = (width) / FRAG_N, each = rows * columns; \
+    [[dont_unroll]] for (uint f = gl_SubgroupID; f < 32 / (width) * each; f += SUBGROUPS) { \
+        uint corner = f / each * 2 * (width), r = f % each / columns * FRAG_M, c = f % columns * FRAG_N; \
+        FragC acc = FragC(0.0); \
+        SPLIT_PRODUCT(acc, corner + (width) + r, corner, corner, corner + c, c / 16 * 16, width) \
+        SPLIT_STORE(acc, 1.0, corner + r, corner + (width) + c) \
+    } \
+    barrier(); \
+    [[dont_unroll]] for (uint f = gl_SubgroupID; f < 32 / (width) * each; f += SUBGROUPS) { \
+        uint corner = f / each * 2 * (width), r = f % each / columns * FRAG_M, c = f % columns * FRAG_N; \
+        FragC acc = FragC(0.0); \
+        SPLIT_PRODUCT(acc, corner + (width) + r, corner + (width), corner, corner + (width) + c, 0, r / 16 * 16 + 16) \
+        SPLIT_STORE(acc, -1.0, corner + (width) + r, corner + c) \
+    } \
+    barrier(); }
+#define JOIN_BLOCKS(size) { \
+    split(); \
+    if (size > 16) JOIN(16) \
+    if (size > 32) JOIN(32) }
+#else
+#define JOIN_BLOCKS(size) { \
+    if (size > 16) DOUBLE_BLOCKS(16, 16) \
+    if (size > 32) DOUBLE_BLOCKS(32, 16) }
+#endif
+
 // Diagonal blocks of 8 by forward substitution, a column an invocation; then of 16, 32 and 64.
 void invert(uint size) {
     uint lane = gl_LocalInvocationIndex, block = lane / 8 * 8 * (INVERSE_STRIDE + 1), column = lane % 8;
@@ -64,6 +137,23 @@ void invert(uint size) {
     }
     barrier();
     DOUBLE_BLOCKS(8, 8)
-    if (size > 16) DOUBLE_BLOCKS(16, 16)
-    if (size > 32) DOUBLE_BLOCKS(32, 16)
+    JOIN_BLOCKS(size)
 }
+
+// M to memory, and to a tile.
+#ifdef MM_coopmat
+#define PUT_INVERSE { \
+    uvec4 octs[TILE_RUNS(64, 64)]; \
+    TILE_EACH_RUN(64, 64, i, r, c, octs[i] = c / 16 <= r / 16 ? tilePool[splitAt(r, c)] : uvec4(0);) \
+    barrier(); \
+    TILE_LAND_RUNS(M, 64, 64, r, c, octs[tileJ]) \
+    TILE_EACH_RUN(64, 64, i, r, c, storeOct(rowsM, r * H * C + c, WHOLE ? 8 : r < count ? int(C) - int(c) : 0, octs[i].xy, octs[i].zw);) }
+#else
+#define PUT_INVERSE { \
+    Acc inverse; \
+    ACC_SET(inverse, r, c, unitLower(r, c, getFloats(r * INVERSE_STRIDE + c))) \
+    barrier(); \
+    accLay(inverse, M) \
+    barrier(); \
+    TILE_SAVE(M, 64, 64, rowsM, r, c, r * H * C + c, r < count ? int(C) - int(c) : 0) }
+#endif

@@ -1,9 +1,9 @@
-// KKT, TRI and WU: the WY form of a chunk's corrections, all of them at once.
-//   A_rs = beta_r e^{Ga_r - G_s} a_r . k_s for s < r, M = (I + A)^-1, and but for SOURCE 0 W = M (beta e^{Ga} * a), U = M (beta * v)
-// G is the cumulative log decay in the chunk; Ga_r = G_r, or with EXCLUSIVE G_{r-1}.
-// SOURCE 0: A from a and k (a gate of heads or none); 1: A = sign beta_r scores_rs; 2: M is given. Of a gate of channels e^{Ga} may be in a.
+// TRI and WU: the WY form of a chunk's corrections under a gate of channels, all of them at once.
+//   A = sign beta_r scores_rs for s < r, M = (I + A)^-1, W = M (beta e^{Ga} * a), U = M (beta * v)
+// G is the cumulative log decay in the chunk; Ga_r = G_r, or with EXCLUSIVE G_{r-1}; but with GATED e^{Ga} is in a.
+// GIVEN: M is given.
 // SECOND: U = (M second) v instead, without beta, and MA = M second is kept.
-// a, k, W [tokens, H, K]; v, U [tokens, H, V]; beta fp32 [tokens, H] or null (1); gate fp32 [tokens, H] or [tokens, H, K] by GATE;
+// a, W [tokens, H, K]; v, U [tokens, H, V]; beta fp32 [tokens, H] or null (1); gate fp32 [tokens, H, K];
 // scores, second fp32 [tokens, H, C], read for s < r; M, MA [tokens, H, C].
 // One workgroup a chunk (x) and head (y).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
@@ -16,23 +16,19 @@
 #include "linear/sequences.glsl"
 
 layout(push_constant, scalar) uniform Args {
-    TBuf a; TBuf k; TBuf v; F32Buf beta; F32Buf gate; F32Buf scores; F32Buf second; TBuf M; TBuf W; TBuf U; TBuf MA; I32Buf packed;
+    TBuf a; TBuf v; F32Buf beta; F32Buf gate; F32Buf scores; F32Buf second; TBuf M; TBuf W; TBuf U; TBuf MA; I32Buf packed;
     uint N; uint T; uint C; uint H; uint K; uint V; float sign;
 } args;
 
 layout(local_size_x_id = 0) in;
 layout(constant_id = 8) const bool ALIGNED = true;         // widths are multiples of 8, and tensors of 16 bytes
 layout(constant_id = 9) const uint SLICE = 32;             // chunk_tiles.glsl
-layout(constant_id = 10) const uint SOURCE = 0;
-layout(constant_id = 11) const uint GATE = 0;
-layout(constant_id = 12) const bool EXCLUSIVE = false;
-layout(constant_id = 13) const bool SECOND = false;
-layout(constant_id = 14) const bool SAME = false;          // a is k
-layout(constant_id = 15) const bool FULL = false;          // widths are multiples of 64
-layout(constant_id = 16) const bool WHOLE = false;         // every chunk has 64 tokens
-layout(constant_id = 17) const uint TILES = 1;             // ceil(K / 64)
-
-const uint KEYS = 0, SCORES = 1, INVERSE = 2;
+layout(constant_id = 10) const bool GIVEN = false;
+layout(constant_id = 11) const bool EXCLUSIVE = false;
+layout(constant_id = 12) const bool SECOND = false;
+layout(constant_id = 13) const bool FULL = false;          // widths are multiples of 64
+layout(constant_id = 14) const bool WHOLE = false;         // every chunk has 64 tokens
+layout(constant_id = 15) const bool GATED = false;
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
@@ -43,13 +39,11 @@ const uint KEYS = 0, SCORES = 1, INVERSE = 2;
 #define TILE_QUADS (2 * tileQuads(64, 64))
 #define TILE_BARE
 #else
-// Either WIDTH columns of a and k, or A in fp32, or M and WIDTH rows of a or v.
+// Either A in fp32, or M and WIDTH rows of a or v.
 #define WIDTH SLICE
-#define QUADS_KEYS (2 * tileQuads(64, WIDTH))
-#define QUADS_FACTOR (tileQuads(64, 64) + tileQuads(WIDTH, 64))
-#define TILE_QUADS (QUADS_KEYS > QUADS_FACTOR ? QUADS_KEYS : QUADS_FACTOR)
+#define TILE_QUADS (tileQuads(64, 64) + tileQuads(WIDTH, 64))
 #endif
-#define TILE_VECTOR 192
+#define TILE_VECTOR 64
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 #include "delta/gates.glsl"
@@ -59,45 +53,16 @@ const uint KEYS = 0, SCORES = 1, INVERSE = 2;
 
 uint K = args.K, V = args.V, H = args.H, C = WHOLE ? 64 : args.C, head = gl_WorkGroupID.y;
 
-// Four of row r's elements of A, from sum's products.
-vec4 correction(uint r, uint c, vec4 products, uint count) {
-    vec4 x = vec4(0);
-    [[unroll]] for (uint e = 0; e < 4; e++) {
-        if (c + e < r && r < count) x[e] = products[e] * tileVector[r] * (GATE == HEADS ? exp(tileVector[128 + r] - tileVector[64 + c + e]) : 1.0);
-    }
-    return x;
-}
-
-vec4 unitLower(uint r, uint c, vec4 x) {
-    return vec4(equal(uvec4(c, c + 1, c + 2, c + 3), uvec4(r))) + mix(vec4(0), x, lessThan(uvec4(c, c + 1, c + 2, c + 3), uvec4(r)));
-}
-
 vec4 scoresAt(F32Buf A, uint r, uint c, uint count) { return load4F(A, r < count && c < C ? r * H * C + c : 0); }
 vec4 strictLower(uint r, uint c, vec4 x, uint count) {
     return r < count && c < C ? mix(vec4(0), x, lessThan(uvec4(c, c + 1, c + 2, c + 3), uvec4(r))) : vec4(0);
 }
 
-// The same from given scores.
 vec4 lowerScores(uint r, uint c, vec4 x, uint count) { return args.sign * tileVector[r] * strictLower(r, c, x, count); }
 
-// Operands are read while the products of those before run: WIDTH columns of a and k; or WIDTH rows of a or v, 64 columns wide.
+// Operands are read while the products of those before run: WIDTH rows of a or v, 64 columns wide.
 #ifdef MM_coopmat
-#define AHEAD TILE_AHEAD(nextX, 1, 64, 64) TILE_AHEAD(nextY, 1, 64, 64) vec4 nextGates[2 * TILE_RUNS(64, 64)];
-// Two tiles: of a and k, or where they are the same two of it.
-#define KEYS_STEP (SAME ? 128 : 64)
-#define NEXT_KEYS(k0) if (TILES > KEYS_STEP / 64) FETCH_KEYS((k0 < K ? k0 : 0))
-#define FETCH_KEYS(k0) { \
-    TILE_FETCH(nextX, 0, 64, 64, rowsA, 0, k0, K, H * K, count) \
-    if (SAME) TILE_FETCH(nextY, 0, 64, 64, rowsA, 0, (k0) + 64, K, H * K, count) \
-    else TILE_FETCH(nextY, 0, 64, 64, rowsK, 0, k0, K, H * K, count) }
-#define LAND_KEYS(k0) { \
-    TILE_LAND(x, 64, 64, nextX, 0, 0, k0, K, count) \
-    TILE_LAND(y, 64, 64, nextY, 0, 0, (SAME ? k0 + 64 : k0), K, count) }
-#define TIMES_KEYS(acc) \
-    if (SAME) { \
-        mma(acc, x, T(x), 64) \
-        mma(acc, y, T(y), 64) \
-    } else mma(acc, x, T(y), 64)
+#define AHEAD TILE_AHEAD(nextX, 1, 64, 64) vec4 nextGates[2 * TILE_RUNS(64, 64)];
 #define FETCH_ROWS(p, s0, c0, width) TILE_FETCH(nextX, 0, 64, 64, p, s0, c0, width, H * (width), count)
 #define LAND_ROWS(p, s0, c0, width, r, factor) TILE_LAND_SCALED(rows, 64, 64, nextX, 0, s0, c0, width, count, r, factor)
 // Rows of a under a gate of channels, with the decays that they see.
@@ -116,16 +81,6 @@ uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high) { return uvec4(tilePack(unpack4(o
     TILE_DEAL(i, 1024) next[tileJ / gl_WorkGroupSize.x] = scoresAt(scores, i / 16, i % 16 * 4, count); \
     barrier(); \
     TILE_DEAL(i, 1024) putFloats(i / 16 * INVERSE_STRIDE + i % 16 * 4, lowerScores(i / 16, i % 16 * 4, next[tileJ / gl_WorkGroupSize.x], count)); }
-#define PUT_PRODUCTS(acc) { \
-    accSpread(acc, 0) \
-    barrier(); \
-    TILE_DEAL(i, 1024) putFloats(i / 16 * INVERSE_STRIDE + i % 16 * 4, correction(i / 16, i % 16 * 4, getFloats(i / 16 * INVERSE_STRIDE + i % 16 * 4), count)); }
-#define PUT_INVERSE { \
-    uvec4 octs[TILE_RUNS(64, 64)]; \
-    TILE_EACH_RUN(64, 64, i, r, c, octs[i] = uvec4(tilePack(unitLower(r, c, getFloats(r * INVERSE_STRIDE + c))), tilePack(unitLower(r, c + 4, getFloats(r * INVERSE_STRIDE + c + 4))));) \
-    barrier(); \
-    TILE_LAND_RUNS(M, 64, 64, r, c, octs[tileJ]) \
-    TILE_EACH_RUN(64, 64, i, r, c, storeOct(rowsM, r * H * C + c, WHOLE ? 8 : r < count ? int(C) - int(c) : 0, octs[i].xy, octs[i].zw);) }
 
 #define LAND_SECOND(s0) { \
     vec4 next[2 * TILE_RUNS(64, 64)]; \
@@ -140,13 +95,6 @@ uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high) { return uvec4(tilePack(unpack4(o
     barrier(); }
 #else
 #define AHEAD
-#define FETCH_KEYS(k0) {}
-#define LAND_KEYS(k0) { \
-    TILE_ROWS(x, 64, WIDTH, rowsA, 0, k0, K, H * K, count) \
-    TILE_ROWS(y, 64, WIDTH, rowsK, 0, k0, K, H * K, count) }
-#define KEYS_STEP WIDTH
-#define NEXT_KEYS(k0) {}
-#define TIMES_KEYS(acc) mma(acc, x, T(y), WIDTH);
 #define FETCH_ROWS(p, s0, c0, width) {}
 #define FETCH_GATES(c0) {}
 #define LAND_GATED(s0, c0) TILE_STAGE(rows, WIDTH, 64, r, c, (s0 + r < count \
@@ -157,14 +105,6 @@ uvec4 gatedOct(uvec4 oct, vec4 low, vec4 high) { return uvec4(tilePack(unpack4(o
     TILE_DEAL(i, 1024) putFloats(i / 16 * INVERSE_STRIDE + i % 16 * 4, lowerScores(i / 16, i % 16 * 4, scoresAt(scores, i / 16, i % 16 * 4, count), count)); }
 #define LAND_ROWS(p, s0, c0, width, r, factor) TILE_SCALED_ROWS(rows, WIDTH, 64, p, s0, c0, width, H * width, count, r, factor)
 #define LAND_SECOND(s0) TILE_STAGE(rows, WIDTH, 64, r, c, strictLower(s0 + r, c, scoresAt(second, s0 + r, c, count), count))
-#define PUT_PRODUCTS(acc) ACC_EACH(acc, r, c, x, putFloats(r * INVERSE_STRIDE + c, correction(r, c, x, count));)
-#define PUT_INVERSE { \
-    Acc inverse; \
-    ACC_SET(inverse, r, c, unitLower(r, c, getFloats(r * INVERSE_STRIDE + c))) \
-    barrier(); \
-    accLay(inverse, M) \
-    barrier(); \
-    TILE_SAVE(M, 64, 64, rowsM, r, c, r * H * C + c, r < count ? int(C) - int(c) : 0) }
 #define SAVE(acc, p, c0, width) ACC_STORE(acc, p, r, c, r * H * width + c0 + c, (r < count ? int(width) - int(c0 + c) : 0), x, x)
 #endif
 
@@ -173,65 +113,41 @@ void main() {
     if (chunk.sequence < 0) return;
     uint count = WHOLE ? 64 : chunk.tokens.count, lane = gl_LocalInvocationIndex;
     uint64_t token = uint64_t(chunk.tokens.first) * H + head;
-    TBuf rowsA = atT(args.a, token * K), rowsK = atT(args.k, token * K), rowsV = atT(args.v, token * V), rowsM = atT(args.M, token * C);
-    F32Buf gates = atF(args.gate, token * (GATE == CHANNELS ? K : 1));
+    TBuf rowsA = atT(args.a, token * K), rowsV = atT(args.v, token * V), rowsM = atT(args.M, token * C);
+    F32Buf gates = atF(args.gate, token * K);
 
     AHEAD
-    if (SOURCE == KEYS) FETCH_KEYS(0)
-    // tileVector: beta, G and Ga of the chunk's tokens.
-    if (lane < 64) {
-        uint r = min(lane, count - 1);
-        tileVector[lane] = isNull(args.beta) ? 1.0 : atF(args.beta, token).v[r * H];
-        if (GATE == HEADS) {
-            tileVector[64 + lane] = gates.v[r * H];
-            tileVector[128 + lane] = EXCLUSIVE ? (r == 0 ? 0.0 : gates.v[(max(r, 1) - 1) * H]) : gates.v[r * H];
-        }
-    }
+    // tileVector: beta of the chunk's tokens.
+    if (lane < 64) tileVector[lane] = isNull(args.beta) ? 1.0 : atF(args.beta, token).v[min(lane, count - 1) * H];
     Tile M = Tile(0, tileStride(64), false), rows = Tile(tileQuads(64, 64), tileStride(64), false);
     F32Buf scores = atF(args.scores, token * C);
-    if (SOURCE == INVERSE) {
-        FETCH_ROWS(rowsA, 0, 0, K)
-        if (GATE == CHANNELS) FETCH_GATES(0)
+    FETCH_ROWS(rowsA, 0, 0, K)
+    if (GIVEN) {
+        if (!GATED) FETCH_GATES(0)
         TILE_ROWS(M, 64, 64, rowsM, 0, 0, C, H * C, count)
         barrier();
     } else {
-        Acc acc;
-        accZero(acc);
-        if (SOURCE == KEYS) {
-            Tile x = Tile(0, tileStride(WIDTH), false), y = Tile(tileQuads(64, WIDTH), tileStride(WIDTH), false);
-            [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += KEYS_STEP) {
-                LAND_KEYS(k0)
-                barrier();
-                NEXT_KEYS(k0 + KEYS_STEP)
-                TIMES_KEYS(acc)
-                barrier();
-            }
-            PUT_PRODUCTS(acc)
-        } else {
-            FETCH_ROWS(rowsA, 0, 0, K)
-            PUT_SCORES
-        }
-        if (GATE == CHANNELS) FETCH_GATES(0)
+        PUT_SCORES
+        if (!GATED) FETCH_GATES(0)
         invert(C);
         PUT_INVERSE
     }
 
-    if (SOURCE == KEYS) return;
     TBuf W = atT(args.W, token * K), U = atT(args.U, token * V);
     [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += 64) {
         Acc acc;
         accZero(acc);
         [[dont_unroll]] for (uint s0 = 0; s0 < count; s0 += WIDTH) {
-            if (GATE == CHANNELS) {
-                LAND_GATED(s0, k0)
-            } else {
+            if (GATED) {
                 LAND_ROWS(rowsA, s0, k0, K, r, tileVector[s0 + r])
+            } else {
+                LAND_GATED(s0, k0)
             }
             barrier();
             bool isLast = k0 + 64 >= K;
             uint wide = isLast ? V : K;
             FETCH_ROWS((isLast ? rowsV : rowsA), 0, (isLast ? 0 : k0 + 64), wide)
-            if (GATE == CHANNELS) FETCH_GATES((isLast ? k0 : k0 + 64))
+            if (!GATED) FETCH_GATES((isLast ? k0 : k0 + 64))
             mma(acc, Tile(M.at + s0 / 4, M.stride, false), rows, WIDTH);
             barrier();
         }

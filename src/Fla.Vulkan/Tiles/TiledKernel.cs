@@ -22,6 +22,8 @@ public sealed record TiledKernel(string Name, string[] Shaders, int[] Workgroups
         Chunk("linear/chunk_scores_backward") with { Workgroups = UpTo256 },
         Chunk("linear/fused_chunk"),
         Chunk("delta/delta_state", 32, 64),
+        Chunk("delta/delta_state.inverse", 32, 64) with { Shaders = ["delta/delta_state"] },
+        Chunk("delta/kkt"),
         Chunk("delta/wy"),
         Chunk("delta/wy_backward"),
         new("gemm/gemm", ["gemm/gemm"], Workgroups64, [32, 64], [64], [64]),

@@ -16,7 +16,8 @@ public sealed class TileTableTests
         ["linear/chunk_scores_backward"] = [[1, 0, 1, 1], [2, 1, 1, 1]],
         ["linear/fused_chunk"] = [[1], [2], [4]],
         ["delta/delta_state"] = [[1, 0, 16, 1], [2, 1, 25, 1], [4, 2, 8, 1]],
-        ["delta/wy"] = [[0, 0, 0, 0, 1, 1, 1], [1, 2, 0, 1, 0, 1, 1]],
+        ["delta/kkt"] = [[0, 0, 1, 1, 1, 2], [1, 1, 0, 1, 1, 4]],
+        ["delta/wy"] = [[0, 0, 0, 1, 1], [0, 1, 1, 1, 1]],
         ["delta/wy_backward"] = [[0, 0, 0, 1, 1], [1, 0, 1, 4, 1]],
     };
 

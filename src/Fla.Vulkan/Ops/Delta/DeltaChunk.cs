@@ -21,7 +21,7 @@ internal static class DeltaChunk
     /// <param name="initialState">State before the first token, any float type, or null.</param>
     /// <param name="outputFinalState">Whether the state after the last token is wanted.</param>
     /// <param name="vFirst">States are [N,H,V,K].</param>
-    /// <param name="areUnit">q and k, which is a, are divided by their lengths first: with one decay a key channel, and without gradients.</param>
+    /// <param name="areUnit">q and k, which is a, are divided by their lengths first: under a gate of channels without gradients only.</param>
     /// <returns>o [B,T,H,V], the final state, fp32, and the state that enters each chunk [chunks,H,K,V], in the storage type.</returns>
     public static (Tensor O, Tensor? FinalState, Tensor States) Run(LinearShape shape, int chunk, Tensor q, Tensor k, Tensor a, Tensor v, Tensor? beta, Tensor? g,
         bool readsUndecayed, float scale, Tensor? initialState, bool outputFinalState, bool vFirst, bool areUnit = false)
@@ -36,7 +36,13 @@ internal static class DeltaChunk
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         DeltaChunkWy? wy = scores is null ? null : DeltaChunkWy.Of(shape, chunk, of, scores.AK);
         scores?.Erasers!.Dispose();
-        var m = wy?.M ?? DeltaChunkWy.Inverse(shape, chunk, of);
+        DeltaChunkInverse.Norms? norms = areUnit && scores is null ? DeltaChunkInverse.Norms.Of(q, k) : null;
+        var m = wy?.M ?? DeltaChunkInverse.Run(shape, chunk, of, norms);
+        if (norms is { } made)
+        {
+            made.Record(k);
+            (q, k, a) = (made.UnitQ, made.UnitK, made.UnitK);
+        }
         var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
         if (readsUndecayed) walk |= DeltaChunkState.Walk.ReadsUndecayed;
         DeltaChunkState.Operands operands = wy is { } form ? new(form.W, form.U, scores!.Keys, -1) : new(a, v, k, -1, Inverse: m, Beta: beta);

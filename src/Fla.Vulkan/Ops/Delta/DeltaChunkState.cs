@@ -6,6 +6,8 @@ namespace Fla.Vulkan.Ops;
 /// </summary>
 internal static class DeltaChunkState
 {
+    private const int Narrow = 32;
+
     private static readonly Kernel<Args> Kernel = new("delta/delta_state");
 
     private readonly record struct Args(In X, In Base, In Y, In Z, In W, In M, In Beta, In Gate, In Initial, Out Final, Out States, Out O, In Packed,
@@ -56,7 +58,7 @@ internal static class DeltaChunkState
         if (of.Z is not null) walk |= Walk.HasSecond;
         if (of.Inverse is not null) walk |= Walk.HasInverse;
         if (of.Sign > 0) walk |= Walk.Adds;
-        var choice = ChunkTiles.Choice(device, Kernel.Shader, of.X.DType);
+        var choice = Choice(shape, device, of.X.DType, of.Inverse is not null);
         var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, of.X, of.Base, of.Y, of.Z, of.W, of.Inverse, initial, final);
         var isFull = isWhole && shape.K % ChunkTiles.Size == 0 && shape.V % choice.Columns == 0;
         Kernel.Launch(device,
@@ -66,5 +68,14 @@ internal static class DeltaChunkState
             TileProduct.Spec(device, of.X.DType, ChunkTiles.Size, choice.Columns, (uint)choice.Workgroup,
                 isWhole ? 1u : 0, (uint)choice.Slice, ChunkTiles.Count(shape.K), (uint)gate, (uint)walk, isFull ? 1u : 0, ChunkTiles.AreDense(shape, chunk)));
         return (states, o);
+    }
+
+    // With M, where there are few sequences and heads, narrower tiles make more workgroups; and of more than two tiles of channels a narrow one is all that registers hold.
+    private static TileChoice Choice(LinearShape shape, ComputeDevice device, DType type, bool hasInverse)
+    {
+        var choice = ChunkTiles.Choice(device, hasInverse ? Kernel.Shader + ".inverse" : Kernel.Shader, type);
+        if (!hasInverse || device.IsCpu || device.MatrixShape(type) is null || choice.Columns <= Narrow) return choice;
+        var groups = shape.N * shape.H * ChunkTiles.Count(shape.V);
+        return ChunkTiles.Count(shape.K) <= 2 && groups > device.Tiles.Fill / 8 ? choice : choice with { Columns = Narrow };
     }
 }

@@ -29,29 +29,14 @@ internal readonly record struct DeltaChunkWy(Tensor M, Tensor W, Tensor U)
 {
     private static readonly Kernel<Args> Kernel = new("delta/wy");
 
-    private readonly record struct Args(In A, In K, In V, In Beta, In Gate, In Scores, In Second, InOut M, Out W, Out U, Out MA, In Packed,
+    private readonly record struct Args(In A, In V, In Beta, In Gate, In Scores, In Second, InOut M, Out W, Out U, Out MA, In Packed,
         uint N, uint T, uint C, uint H, uint KeyWidth, uint ValueWidth, float Sign);
-
-    private enum Source : uint
-    {
-        Keys,
-        Scores,
-        Inverse,
-    }
 
     /// <summary>Gives W and U back, not M.</summary>
     public void Release()
     {
         W.Dispose();
         U.Dispose();
-    }
-
-    /// <summary>M alone, under a gate of heads or none: the walk over the chunks makes the products with it.</summary>
-    public static Tensor Inverse(LinearShape shape, int chunk, DeltaOperands of)
-    {
-        var m = Tensor.Empty(of.A.Device, of.A.DType, shape.B, shape.T, shape.H, chunk);
-        Launch(shape, chunk, of, Source.Keys, null, 1, null, null, m, null, null);
-        return m;
     }
 
     /// <summary>Under a gate of channels, from the products of a and k.</summary>
@@ -64,7 +49,7 @@ internal readonly record struct DeltaChunkWy(Tensor M, Tensor W, Tensor U)
     {
         var m = inverse ?? Tensor.Empty(of.A.Device, of.A.DType, shape.B, shape.T, shape.H, chunk);
         Tensor w = Tensor.EmptyLike(of.A), u = Tensor.EmptyLike(of.V);
-        Launch(shape, chunk, of, inverse is null ? Source.Scores : Source.Inverse, scores, 1, null, null, m, w, u);
+        Launch(shape, chunk, of, inverse is not null, scores, 1, null, null, m, w, u);
         return new(m, w, u);
     }
 
@@ -80,22 +65,20 @@ internal readonly record struct DeltaChunkWy(Tensor M, Tensor W, Tensor U)
     {
         var m = inverse ?? Tensor.Empty(of.A.Device, of.A.DType, shape.B, shape.T, shape.H, chunk);
         Tensor w = Tensor.EmptyLike(of.A), u = Tensor.EmptyLike(of.V);
-        Launch(shape, chunk, of, inverse is null ? Source.Scores : Source.Inverse, ab, -1, ak, mak, m, w, u);
+        Launch(shape, chunk, of, inverse is not null, ab, -1, ak, mak, m, w, u);
         return new(m, w, u);
     }
 
-    private static void Launch(LinearShape shape, int chunk, DeltaOperands of, Source source, Tensor? scores, float sign, Tensor? second, Tensor? product,
-        Tensor m, Tensor? w, Tensor? u)
+    private static void Launch(LinearShape shape, int chunk, DeltaOperands of, bool isGiven, Tensor? scores, float sign, Tensor? second, Tensor? product,
+        Tensor m, Tensor w, Tensor u)
     {
         var device = of.A.Device;
-        var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, of.A, of.K, of.V, of.Gate == DeltaGate.Channels ? of.Cumulative : null);
-        var isSame = ReferenceEquals(of.A, of.K);
-        var width = isSame ? shape.K / 2 : shape.K;        // two tiles of the same rows land together
+        var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, of.A, of.V, of.Cumulative);
         Kernel.Launch(device,
-            new(of.A, of.K, of.V, of.Beta, of.Cumulative, scores, second, m, w, u, product, shape.Table(chunk),
+            new(of.A, of.V, of.Beta, of.Cumulative, scores, second, m, w, u, product, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, sign),
             new((uint)shape.Chunks(chunk), (uint)shape.H), ChunkTiles.Variant(device, of.A.DType),
-            ChunkTiles.Spec(device, Kernel.Shader, of.A.DType, isWhole, (uint)source, (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, second is null ? 0u : 1, isSame ? 1u : 0,
-                ChunkTiles.AreFull(isWhole, width, shape.V), ChunkTiles.AreDense(shape, chunk), ChunkTiles.Count(shape.K)));
+            ChunkTiles.Spec(device, Kernel.Shader, of.A.DType, isWhole, isGiven ? 1u : 0, of.ReadsUndecayed ? 1u : 0, second is null ? 0u : 1,
+                ChunkTiles.AreFull(isWhole, shape.K, shape.V), ChunkTiles.AreDense(shape, chunk), of.Cumulative is null ? 1u : 0));
     }
 }

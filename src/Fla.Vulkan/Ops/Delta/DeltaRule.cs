@@ -139,8 +139,9 @@ internal sealed record DeltaRule
     private Operands Activate(LinearShape shape, int chunk)
     {
         var groups = shape.H / Q.Size(2);
-        // Where the kernel that reads the rows first can divide them by their lengths, it does.
-        var areUnit = Activations.UseQkL2Norm && G is null && Gk is not null && Gv is null && P is null && EraseGate is null && Beta is not { Rank: 4 } && !Autograd.IsRecording(Inputs);
+        // Where the kernel that reads the rows first can divide them by their lengths, it does; under a gate of channels it records no gradients.
+        var areUnit = Activations.UseQkL2Norm && Gv is null && P is null && EraseGate is null && Beta is not { Rank: 4 }
+            && (Gk is null ? groups == 1 : G is null && !Autograd.IsRecording(Inputs));
         Tensor OfHeads(Tensor x) => Rows.RepeatHeads(areUnit ? x : Activations.Normalized(x), groups);
         var (q, k) = (OfHeads(Q), OfHeads(K));
         var erase = P is null ? k : Rows.RepeatHeads(Activations.Normalized(P), groups);

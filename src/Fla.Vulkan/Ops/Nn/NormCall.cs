@@ -82,6 +82,10 @@ internal sealed record NormCall
         return (y, scope.Keep(sum ?? X.View(X.Shape)));
     }
 
+    /// <summary>Records y = x / √(Σx² + eps) that another kernel has made, with 1 / √(Σx² + eps) of every row.</summary>
+    public static void RecordL2Norm(Tensor x, Tensor y, Tensor lengths) =>
+        Autograd.Record("l2norm", [x, null, null, null, null], [y], [x, null, null, null, lengths], Backward, new Saved(1, x.Size(-1), 0, 1, x.DType, null));
+
     private void Check()
     {
         Require.SameDevice(X, Weight, Bias, Residual, Gate);

@@ -116,11 +116,14 @@ public static class Norms
         }.Run();
     }
 
+    /// <summary>What <see cref="L2Norm"/> adds under the root.</summary>
+    internal const float L2Eps = 1e-6f;
+
     /// <summary>x / √(Σx² + eps) over the last axis.</summary>
     /// <param name="x">[..., D].</param>
     /// <param name="eps">Added under the root.</param>
     /// <param name="outputType">Type of the result; x's when null.</param>
-    public static Tensor L2Norm(Tensor x, float eps = 1e-6f, DType? outputType = null)
+    public static Tensor L2Norm(Tensor x, float eps = L2Eps, DType? outputType = null)
     {
         Require.That(outputType is not { } t || t.IsFloat(), $"the l2 norm has a float type, not {outputType}");
         return new NormCall { Name = "l2norm", X = x, Eps = eps, IsSum = true, Output = outputType }.Run();
