@@ -36,6 +36,16 @@ bool accActive() { return SG_M * SG_N == SUBGROUPS || gl_SubgroupID < SG_M * SG_
 // subgroupBarrier() would order buffer memory too.
 void tileSync() { controlBarrier(gl_ScopeSubgroup, gl_ScopeSubgroup, gl_StorageSemanticsShared, gl_SemanticsAcquireRelease); }
 
+// A fragment's eight components of a lane as they are stored, and a right operand of such: where components lie alike (HasMatrixChain), accumulators of a
+// transposed matrix are right operands.
+#define FRAGMENT_WORDS(f) uvec4(tilePack(vec4(f[0], f[1], f[2], f[3])), tilePack(vec4(f[4], f[5], f[6], f[7])))
+#ifdef T_bf16
+#define TILE_HALF_OF(word, e) uintBitsToBFloat16EXT(uint16_t((word) >> (e) * 16))
+#else
+#define TILE_HALF_OF(word, e) unpackFloat2x16(word)[e]
+#endif
+#define FRAGMENT_OF(f, words) [[unroll]] for (uint tileE = 0; tileE < 8; tileE++) f[tileE] = TILE_HALF_OF(words[tileE >> 1], tileE & 1);
+
 // Macros, not functions: a fragment in an array that is handed to a function was seen to end up in memory.
 #define ACC_FRAGMENTS(i) [[unroll]] for (uint i = 0; i < PER_M * PER_N; i++)
 #define accZero(acc) { ACC_FRAGMENTS(tileF) acc.f[tileF] = FragC(0.0); }

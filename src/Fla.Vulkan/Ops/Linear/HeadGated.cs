@@ -14,10 +14,19 @@ internal static class HeadGated
         var cumulative = Cumulative(shape, chunk, g);
         var gate = new ChunkGate(cumulative, decay);
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
-        var states = ChunkState.Storage(shape, chunk, q.Device, q.DType);
-        var walk = vFirst ? ChunkState.Walk.InitialVFirst | ChunkState.Walk.FinalVFirst : ChunkState.Walk.Forward;
-        ChunkState.Run(shape, chunk, k, v, gate, states, walk, initialState, ht, 1);
-        var o = ChunkOut.HeadGated(shape, chunk, q, k, v, gate, states, ChunkOut.Read.Forward, scale, scale);
+        Tensor o;
+        if (ChunkFragments.Serve(shape, chunk, q, k, v, cumulative, initialState))
+        {
+            var states = ChunkFragments.States(shape, k, v, gate, vFirst, initialState, ht);
+            o = ChunkFragments.Out(shape, q, k, v, gate, states, scale);
+        }
+        else
+        {
+            var states = ChunkState.Storage(shape, chunk, q.Device, q.DType);
+            var walk = vFirst ? ChunkState.Walk.InitialVFirst | ChunkState.Walk.FinalVFirst : ChunkState.Walk.Forward;
+            ChunkState.Run(shape, chunk, k, v, gate, states, walk, initialState, ht, 1);
+            o = ChunkOut.HeadGated(shape, chunk, q, k, v, gate, states, ChunkOut.Read.Forward, scale, scale);
+        }
         if (Autograd.IsRecording(q, k, v, g, initialState))
         {
             Autograd.Record("chunk_simple_gla", [q, k, v, g, initialState], ht is null ? [o] : [o, ht],

@@ -32,6 +32,18 @@ public sealed class SimpleGlaTests(TestDevice device) : DeviceTests(device)
     [TestCaseSource(nameof(Cases))]
     public void ChunkIsTheRecurrence(object of) => Chunk((LinearCase)of, 64);
 
+    /// <summary>Few walks over whole chunks of heads of 128 channels: their states go between kernels in the order of operands.</summary>
+    private static IEnumerable<LinearCase> WholeCases()
+    {
+        var whole = new LinearCase { B = 1, T = 128, H = 1, K = 128, V = 128, Type = DType.Float16, HasGradients = false };
+        yield return whole;
+        yield return whole with { T = 256, VFirst = true, Normalizer = 10 };
+        yield return whole with { HasStates = false, Normalizer = 0.05 };
+    }
+
+    [TestCaseSource(nameof(WholeCases))]
+    public void WholeChunksAreTheRecurrence(object of) => Chunk((LinearCase)of, 64);
+
     [TestCase(16)]
     [TestCase(32)]
     public void ChunkLengthChangesNothing(int chunk) => Chunk(new LinearCase { B = 1, T = 75, Packed = [0, 33, 75] }, chunk);
