@@ -25,6 +25,7 @@ filter_of() {
     esac
 }
 
+# run_project NAME FILTER: what it says goes to its log; where it fails there is a file NAME.broken.
 run_project() {
     local name=$1 filter=$2 arguments
     arguments=(
@@ -35,8 +36,10 @@ run_project() {
     [[ -z $filter ]] || arguments+=(--filter "$filter")
     say "$name"
     # Less the lines that every run has; the pipe's status is still the tests' (pipefail, and sed never fails).
-    dotnet test "${arguments[@]}" --nologo </dev/null |
-        sed -uE '/^(Starting test execution|A total of [0-9]+ test files|Data collector .Blame. message|Results File:|VSTest version)/d; /^$/d'
+    dotnet test "${arguments[@]}" --nologo </dev/null 2>&1 |
+        sed -uE '/^(Starting test execution|A total of [0-9]+ test files|Data collector .Blame. message|Results File:|VSTest version)/d; /^$/d' >"$results/$name.log" ||
+        touch "$results/$name.broken"
+    cat "$results/$name.log"
 }
 
 # summarise ABORTED TRX...: prints the skipped tests under their reasons, then the totals.
@@ -80,7 +83,7 @@ summarise() {
 }
 
 main() {
-    local filter project name broken=() trx=() aborted=0 summary started=$SECONDS
+    local filter name names broken=() trx=() aborted=0 summary started=$SECONDS
     filter=$(filter_of "${1:-}")
     rm -rf "$results"
     if has_validation_layer; then
@@ -93,13 +96,16 @@ main() {
     dotnet msbuild "$root/Fla.sln" -restore -p:Configuration=Release -nologo -v:quiet -warnAsMessage:NU1603 </dev/null
     say "built in $((SECONDS - started)) s"
 
-    for project in "$root"/tests/*.Tests/*.csproj; do
-        name=$(basename "$project" .csproj)
-        run_project "$name" "$filter" || {
+    # Two at a time: a project's tests run one after the other, and keep little more than a core busy. (xargs leaves them the signals that they test, where & would not.)
+    mkdir -p "$results"
+    mapfile -t names < <(basename -s .csproj "$root"/tests/*.Tests/*.csproj)
+    printf '%s\0' "${names[@]}" | xargs -0 -P 2 -I{} "$0" --project {} "$filter"
+    for name in "${names[@]}"; do
+        if [[ -e $results/$name.broken ]]; then
             broken+=("$name")
             # Whatever it was running when it broke off has failed.
             grep -s '<UnitTestResult .*outcome="Failed"' "$results/$name.trx" >/dev/null || aborted=$((aborted + 1))
-        }
+        fi
         [[ ! -e $results/$name.trx ]] || trx+=("$results/$name.trx")
     done
 
@@ -111,4 +117,4 @@ main() {
     [[ ${#broken[@]} == 0 && ${summary##*$'\n'} == *" 0 failed, "* && ${summary##*$'\n'} != "0 passed, 0 failed, "* ]]
 }
 
-main "$@"
+if [[ ${1:-} == --project ]]; then run_project "$2" "$3"; else main "$@"; fi
