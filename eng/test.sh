@@ -96,9 +96,10 @@ main() {
     dotnet msbuild "$root/Fla.sln" -restore -p:Configuration=Release -nologo -v:quiet -warnAsMessage:NU1603 </dev/null
     say "built in $((SECONDS - started)) s"
 
-    # Two at a time: a project's tests run one after the other, and keep little more than a core busy. (xargs leaves them the signals that they test, where & would not.)
+    # Two at a time: a project's tests run one after the other, and keep little more than a core busy. The last in the alphabet has
+    # the most. (xargs leaves them the signals that they test, where & would not.)
     mkdir -p "$results"
-    mapfile -t names < <(basename -s .csproj "$root"/tests/*.Tests/*.csproj)
+    mapfile -t names < <(basename -s .csproj "$root"/tests/*.Tests/*.csproj | sort -r)
     printf '%s\0' "${names[@]}" | xargs -0 -P 2 -I{} "$0" --project {} "$filter"
     for name in "${names[@]}"; do
         if [[ -e $results/$name.broken ]]; then
