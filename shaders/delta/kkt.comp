@@ -1,8 +1,8 @@
 // KKT and TRI: what the tokens of a chunk correct of each other, all at once, under a gate of heads or none.
 //   A_rs = beta_r e^{Ga_r - G_s} a_r . k_s for s < r, M = (I + A)^-1
 // G is the cumulative log decay in the chunk; Ga_r = G_r, or with EXCLUSIVE G_{r-1}.
-// NORMS (a is k): k and q are raw, and k / |k| and q / |q| are made here, lengths their 1 / |k| and 1 / |q|.
-// a, k, q, unitK, unitQ [tokens, H, K]; beta fp32 [tokens, H] or null (1); gate fp32 [tokens, H]; lengths fp32 [2, tokens, H] or null; M [tokens, H, C].
+// NORMS (a is k): k and q are raw, and k / |k| and q / |q| are made here, lengthsK and lengthsQ 1 / |k| and 1 / |q|.
+// a, k, q, unitK, unitQ [tokens, H, K]; beta fp32 [tokens, H] or null (1); gate fp32 [tokens, H]; lengthsK, lengthsQ fp32 [tokens, H] or null; M [tokens, H, C].
 // One workgroup a chunk (x) and head (y).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
 // @exclude T=f32 MM=coopmat
@@ -65,7 +65,6 @@ vec4 correction(uint r, uint c, vec4 products, uint count) {
     }
     return x;
 }
-
 
 #ifdef MM_coopmat
 const uint RUNS = TILE_RUNS(64, 64);

@@ -18,7 +18,7 @@ layout(push_constant, scalar) uniform Args {
 layout(local_size_x_id = 0) in;
 layout(constant_id = 8) const uint FLAGS = 0;
 
-const uint INITIAL_T = 1, FINAL_T = 2, NO_GATE = 4;
+const uint INITIAL_T = 2, FINAL_T = 8, NO_GATE = 16;
 
 #define TILE_WHOLE true
 #define TILE_SOLID true

@@ -25,8 +25,8 @@ layout(constant_id = 8) const bool TRANSPOSED = true;       // the transpose is 
 #define TILE_BARE
 #include "common/tile.glsl"
 #include "gemm/packed.glsl"
+#include "loss/packed.glsl"
 
-const float NO_GRADIENT = 3.4028235e38;
 const uint STEPS = 64 / FRAG_K;
 
 void main() {

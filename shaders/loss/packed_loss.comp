@@ -27,9 +27,10 @@ layout(local_size_x_id = 0) in;
 #define TILE_BARE
 #include "common/tile.glsl"
 #include "gemm/packed.glsl"
+#include "loss/packed.glsl"
 #extension GL_KHR_shader_subgroup_arithmetic : require
 
-const float LOWEST = -3.4028235e38, NO_GRADIENT = 3.4028235e38;
+const float LOWEST = -3.4028235e38;
 
 void main() {
     for (uint i = gl_LocalInvocationIndex; i < FRAG_M; i += gl_WorkGroupSize.x) tileVector[i] = float(i);

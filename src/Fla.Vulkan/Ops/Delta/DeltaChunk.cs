@@ -31,7 +31,7 @@ internal static class DeltaChunk
         beta = beta?.To(DType.Float32);
         var isRecording = Autograd.IsRecording(q, k, a, v, beta, g, initialState);
         var scores = g is { Rank: 4 } ? ChunkScores.Of(shape, chunk, q, a, readsUndecayed, k, null, g, scale, areUnit, isRecording) : null;
-        var of = scores is null ? new DeltaOperands(a, k, v, beta, Cumulative(shape, chunk, g), readsUndecayed) : new(scores.Erasers!, k, v, beta, null, readsUndecayed);
+        var of = scores is null ? new DeltaOperands(a, k, v, beta, HeadGated.Cumulative(shape, chunk, g), readsUndecayed) : new(scores.Erasers!, k, v, beta, null, readsUndecayed);
         var cumulative = scores?.Gate ?? of.Cumulative;
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         DeltaChunkWy? wy = scores is null ? null : DeltaChunkWy.Of(shape, chunk, of, scores.AK);
@@ -113,14 +113,5 @@ internal static class DeltaChunk
         var dScores = ChunkScoresBackward.Run(shape, chunk, dO, scale, values, null, new(m, dValues, dv, -1), steps);
         var d = ChunkGradients.Run(shape, chunk, new(q, dO), new(of.A, dv), readsUndecayed, new(k, values), null, cumulative, dScores, h, dh, scale, -1, ctx.Needs(5));
         return [d.DQ, d.DK, d.DA, dv, steps?.DBeta, d.DG, dh0];
-    }
-
-    /// <summary>A log decay of heads summed inside each chunk, fp32.</summary>
-    public static Tensor? Cumulative(LinearShape shape, int chunk, Tensor? g)
-    {
-        if (g is null) return null;
-        var cumulative = Tensor.EmptyLike(g, DType.Float32);
-        ChunkCumsum.Chunks(shape, chunk, new(g), shape.H, cumulative);
-        return cumulative;
     }
 }

@@ -15,15 +15,6 @@ internal static class ChunkFragments
 
     private const int Width = 128;
 
-    [Flags]
-    private enum Walk : uint
-    {
-        Forward = 0,
-        InitialVFirst = 1,
-        FinalVFirst = 2,
-        NoGate = 4,
-    }
-
     /// <summary>
     /// Whether these kernels serve a call: where they were measured to be faster (bench/NOTES.md), which is few walks over heads of 128 channels. They wait for memory more than they move, and
     /// here wait less; with more than one of their workgroups on a processor the kernels for states in rows are as fast or faster.
@@ -38,11 +29,11 @@ internal static class ChunkFragments
     }
 
     /// <summary>The states entering the chunks.</summary>
-    public static Tensor States(LinearShape shape, Tensor k, Tensor v, in ChunkGate gate, bool vFirst, Tensor? initial, Tensor? final)
+    public static Tensor States(LinearShape shape, Tensor k, Tensor v, in ChunkGate gate, ChunkState.Walk walk, Tensor? initial, Tensor? final)
     {
         var device = k.Device;
         var states = ChunkState.Storage(shape, ChunkTiles.Size, device, k.DType);
-        var walk = (vFirst ? Walk.InitialVFirst | Walk.FinalVFirst : Walk.Forward) | (gate.Cumulative is null ? Walk.NoGate : 0);
+        if (gate.Cumulative is null) walk |= ChunkState.Walk.NoGate;
         StateKernel.Launch(device,
             new(k, v, gate.Cumulative, gate.Decay.Gamma, initial, final, states, (uint)shape.N, (uint)shape.T, (uint)shape.H, (uint)shape.K, (uint)shape.V, gate.Decay.Kind),
             new(ChunkTiles.Count(shape.V) * ChunkTiles.Count(shape.K), (uint)shape.H, (uint)shape.N), ChunkTiles.Variant(device, k.DType),

@@ -14,16 +14,16 @@ internal static class HeadGated
         var cumulative = Cumulative(shape, chunk, g);
         var gate = new ChunkGate(cumulative, decay);
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
+        var walk = vFirst ? ChunkState.Walk.InitialVFirst | ChunkState.Walk.FinalVFirst : ChunkState.Walk.Forward;
         Tensor o;
         if (ChunkFragments.Serve(shape, chunk, q, k, v, cumulative, initialState))
         {
-            var states = ChunkFragments.States(shape, k, v, gate, vFirst, initialState, ht);
+            var states = ChunkFragments.States(shape, k, v, gate, walk, initialState, ht);
             o = ChunkFragments.Out(shape, q, k, v, gate, states, scale);
         }
         else
         {
             var states = ChunkState.Storage(shape, chunk, q.Device, q.DType);
-            var walk = vFirst ? ChunkState.Walk.InitialVFirst | ChunkState.Walk.FinalVFirst : ChunkState.Walk.Forward;
             ChunkState.Run(shape, chunk, k, v, gate, states, walk, initialState, ht, 1);
             o = ChunkOut.HeadGated(shape, chunk, q, k, v, gate, states, ChunkOut.Read.Forward, scale, scale);
         }
