@@ -25,7 +25,6 @@ const uint QUADS_EACH = 2 * TILE_RUNS(64, TILE_N);
             } \
         }) \
     barrier(); }
-vec4 octHalf(uvec4 oct, uint j) { return unpack4((j & 1) == 0 ? oct.xy : oct.zw); }
 #else
 const uint QUADS_EACH = PER_M * PER_N;
 #define EACH_QUAD(acc, place, j, r, c, x, statements) ACC_EACH(acc, r, c, x, const uint j = tileF; statements)

@@ -4,14 +4,11 @@
 // since M^T (dV~ v'^T) diag(beta) M^T with v' = v + sign (e^{Ga} a) h is X (M beta v')^T, and M beta v' is V~.
 // With a gate of heads or none the products of tokens follow, with P_rs = dA_rs e^{Ga_r - G_s}: z_r += sum_s P_rs k_s, dk_s += sum_r P_rs beta_r a_r;
 // and the sums of a da over channels are added to dRows (gradients of Ga), those of k dk to dColumns (of -G).
-// (Under a gate of channels chunk_scores_backward.comp and chunk_gradients.comp do all of this.)
+// In plain arithmetic; over cooperative matrices gradients.comp does this and more, under a gate of channels chunk_scores_backward.comp and chunk_gradients.comp.
 // X, values (V~), v, dv [tokens, H, V]; states (h entering each chunk) [chunks, H, K, V]; a, k, da, dk [tokens, H, K];
 // with SAME (a is k) da is null; dk is added to. beta, dBeta, dRows, dColumns fp32 [tokens, H].
 // One workgroup a chunk (x) and head (y).
-// @variants T=f32|f16|bf16 MM=plain|coopmat
-// @exclude T=f32 MM=coopmat
-// @requires MM=coopmat: cooperative_matrix
-// @requires MM=coopmat T=bf16: bfloat16
+// @variants T=f32|f16|bf16 MM=plain
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "common/dtype.glsl"
@@ -31,22 +28,13 @@ layout(constant_id = 10) const uint GATE = 0;
 layout(constant_id = 11) const bool EXCLUSIVE = false;
 layout(constant_id = 12) const bool SAME = false;
 layout(constant_id = 13) const uint STATES = 1;            // ceil(K / 64)
-layout(constant_id = 14) const bool FULL = false;          // widths are multiples of 64
-layout(constant_id = 15) const bool WHOLE = false;         // every chunk has 64 tokens
+layout(constant_id = 14) const bool WHOLE = false;         // every chunk has 64 tokens
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
-#define TILE_SOLID (FULL && WHOLE)
-#ifdef MM_coopmat
-// Three tiles, and HELD of the state's where there is room.
-#define HELD (SLICE == 64 ? 2 : 0)
-#define TILE_QUADS ((3 + HELD) * tileQuads(64, 64))
-#define TILE_BARE
-#else
 // A 64 x 64 factor and a slice of the other.
 #define OPERAND (tileQuads(64, SLICE) > tileQuads(SLICE, 64) ? tileQuads(64, SLICE) : tileQuads(SLICE, 64))
 #define TILE_QUADS (tileQuads(64, 64) + OPERAND)
-#endif
 #define TILE_VECTOR 320
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
@@ -68,101 +56,20 @@ vec4 gatedLower(uint r, uint c, vec4 x, uint count) {
 }
 
 // Sums over a row's elements, for row `lane`: an invocation's shares by the places of its quads are put into the pool, which a barrier has freed.
-#ifdef MM_coopmat
-const uint PARTS = 8;
-#define EACH_SHARE(j, r, part, statements) TILE_EACH_RUN(64, 64, tileO, r, tileC, { const uint j = 2 * tileO; uint part = tileC / 8; statements })
-#define SHARE(shares, j) (shares[j] + shares[(j) + 1])
-#else
 const uint PARTS = 16;
 #define EACH_SHARE(j, r, part, statements) if (accActive()) { \
     [[unroll]] for (uint j = 0; j < PER_M * PER_N; j++) { uint r = accRow(j / PER_N), part = accColumn(j % PER_N) / 4; statements } }
-#define SHARE(shares, j) shares[j]
-#endif
 #define ROW_SUMS(sum, shares) { \
-    EACH_SHARE(j, r, part, tilePutFloat(r * (PARTS + 1) + part, SHARE(shares, j));) \
+    EACH_SHARE(j, r, part, tilePutFloat(r * (PARTS + 1) + part, shares[j]);) \
     barrier(); \
     if (lane < 64) for (uint part = 0; part < PARTS; part++) sum += tileGetFloat(lane * (PARTS + 1) + part); \
     barrier(); }
 
 // Slices of 64 columns, rows of 64.
-#ifdef MM_coopmat
-Tile tileAt(uint i) { return Tile(i * tileQuads(64, 64), tileStride(64), false); }
-// P; X; values; tiles of the state.
-Tile products = tileAt(0), F = tileAt(1), B = tileAt(2);
-#define SPREAD tileQuads(64, 64)
-
-// Operands are read while products of those before run: X and V~; the state and v; at the end rows of a, k and dk.
-const uint RUNS = TILE_RUNS(64, 64);
-#define AHEAD \
-    TILE_AHEAD(nextX, 1, 64, 64) TILE_AHEAD(nextO, 1, 64, 64) TILE_AHEAD(nextV, 1, 64, 64) TILE_AHEAD(nextH, STATES, 64, 64) \
-    TILE_AHEAD(nextA, STATES, 64, 64) TILE_AHEAD(nextK, STATES, 64, 64) TILE_AHEAD(nextG, STATES, 64, 64)
-#define FETCH_FACTORS(c0) { \
-    TILE_FETCH(nextX, 0, 64, 64, rowsX, 0, c0, V, H * V, count) \
-    TILE_FETCH(nextO, 0, 64, 64, rowsO, 0, c0, V, H * V, count) }
-#define LAND_FACTORS { \
-    TILE_LAND(F, 64, 64, nextX, 0, 0, v0, V, count) \
-    TILE_LAND(B, 64, 64, nextO, 0, 0, v0, V, count) \
-    barrier(); }
-#define FETCH_STATES { \
-    EACH_TILE(t, TILE_FETCH(nextH, t * RUNS, 64, 64, states, t * 64, v0, V, V, K)) \
-    TILE_FETCH(nextV, 0, 64, 64, rowsV, 0, v0, V, H * V, count) }
-#define SAVE_X \
-    TILE_EACH_RUN(64, 64, i, r, c, \
-        uvec4 x = landedOct(nextX[i], r, v0 + c, V, count); \
-        uvec4 scaled = tileScaled(x, tileVector[r]); \
-        storeOct(dv, r * H * V + v0 + c, TILE_SOLID ? 8 : r < count ? int(V) - int(v0 + c) : 0, scaled.xy, scaled.zw); \
-        if (wantsBeta) { \
-            uvec4 oct = landedOct(nextV[i], r, v0 + c, V, count); \
-            dBetas[2 * i] += dot(unpack4(x.xy), unpack4(oct.xy)); \
-            dBetas[2 * i + 1] += dot(unpack4(x.zw), unpack4(oct.zw)); \
-        })
-#define TIMES_VALUES mma(P, F, T(B), 64)
-#define LAND_STATE(tile, t) TILE_LAND(tile, 64, 64, nextH, (t) * RUNS, (t) * 64, v0, V, K)
-#define TIMES_STATES { \
-    EACH_TILE(t, if (t < HELD) LAND_STATE(tileAt(3 + t), t)) \
-    if (HELD > 0) barrier(); \
-    FETCH_FACTORS((v0 + 64 < V ? v0 + 64 : v0)) \
-    EACH_TILE(t, if (t < HELD) { \
-        mma(Y[t], F, T(tileAt(3 + t)), 64) \
-    } else { \
-        barrier(); \
-        LAND_STATE(B, t) \
-        barrier(); \
-        mma(Y[t], F, T(B), 64) \
-    }) \
-    barrier(); }
-#define READ_AHEAD { \
-    EACH_TILE(t, \
-        TILE_FETCH(nextA, t * RUNS, 64, 64, rowsA, 0, t * 64, K, H * K, count) \
-        if (!SAME) TILE_FETCH(nextK, t * RUNS, 64, 64, rowsK, 0, t * 64, K, H * K, count) \
-        TILE_FETCH(nextG, t * RUNS, 64, 64, dk, 0, t * 64, K, H * K, count)) }
-#define ERASED(t, j, r, c) octHalf(nextA[(t) * RUNS + (j) / 2], j)
-#define KEY(t, j, r, c) octHalf((SAME ? nextA[(t) * RUNS + (j) / 2] : nextK[(t) * RUNS + (j) / 2]), j)
-#define GRADIENT(t, j, r, c) octHalf(nextG[(t) * RUNS + (j) / 2], j)
-#define TIMES_KEYS(t) { \
-    if (SAME) TILE_LAND(F, 64, 64, nextA, (t) * RUNS, 0, (t) * 64, K, count) \
-    else TILE_LAND(F, 64, 64, nextK, (t) * RUNS, 0, (t) * 64, K, count) \
-    TILE_LAND_SCALED(B, 64, 64, nextA, (t) * RUNS, 0, (t) * 64, K, count, r, tileVector[r]) \
-    barrier(); \
-    mma(Y[t], products, F, 64) \
-    mma(y, T(products), B, 64) \
-    barrier(); }
-#define SAVE_GRADIENT(p, t, quads) { \
-    TBuf gradient = atT(p, token * K); \
-    TILE_EACH_RUN(64, 64, i, r, c, \
-        storeOct(gradient, r * H * K + (t) * 64 + c, TILE_SOLID ? 8 : r < count ? int(K) - int((t) * 64 + c) : 0, tilePack(quads[2 * i]), tilePack(quads[2 * i + 1]));) }
-#else
 Tile F = Tile(0, tileStride(64), false), products = F;
 Tile columns = Tile(tileQuads(64, 64), tileStride(SLICE), false), rows = Tile(tileQuads(64, 64), tileStride(64), false);
 Tile columnsOf(Tile t, uint c) { return Tile(t.at + c / 4, t.stride, false); }
 Tile rowsOf(Tile t, uint r) { return Tile(t.at + r * t.stride, t.stride, false); }
-#define SPREAD 0
-#define AHEAD {}
-#define FETCH_FACTORS(c0) {}
-#define LAND_FACTORS { \
-    TILE_ROWS(F, 64, 64, rowsX, 0, v0, V, H * V, count) \
-    barrier(); }
-#define FETCH_STATES {}
 #define SAVE_X EACH_QUAD(P, 0, j, r, c, unused, \
     vec4 x = tileGet(F, r, c); \
     storeTail4T(dv, r * H * V + v0 + c, r < count ? int(V) - int(v0 + c) : 0, tileVector[r] * x); \
@@ -175,9 +82,6 @@ Tile rowsOf(Tile t, uint r) { return Tile(t.at + r * t.stride, t.stride, false);
         mma(acc, columnsOf(F, s), T(columns), SLICE); \
         barrier(); \
     }
-#define TIMES_VALUES TIMES_ROWS(P, rowsO, 0, H * V, count)
-#define TIMES_STATES EACH_TILE(t, TIMES_ROWS(Y[t], states, t * 64, V, K))
-#define READ_AHEAD {}
 #define ERASED(t, j, r, c) widen(rowQuad(rowsA, r, c, K, H * K, count))
 #define KEY(t, j, r, c) widen(rowQuad(rowsK, r, c, K, H * K, count))
 #define GRADIENT(t, j, r, c) widen(rowQuad(dk, r, c, K, H * K, count))
@@ -195,7 +99,6 @@ Tile rowsOf(Tile t, uint r) { return Tile(t.at + r * t.stride, t.stride, false);
 #define SAVE_GRADIENT(p, t, quads) { \
     TBuf gradient = atT(p, token * K); \
     ACC_EACH(y, r, c, s, storeTail4T(gradient, r * H * K + (t) * 64 + c, r < count ? int(K) - int((t) * 64 + c) : 0, quads[tileF]);) }
-#endif
 
 void main() {
     Chunk chunk = chunkAt(WHOLE ? I32Buf(0ul) : args.packed, args.N, gl_WorkGroupID.x, args.T, C);
@@ -225,35 +128,32 @@ void main() {
     [[unroll]] for (uint j = 0; j < QUADS_EACH; j++) dBetas[j] = dReads[j] = dWrites[j] = 0;
 
     // 64 columns of X at a time.
-    AHEAD
     Acc P, Y[STATES];
     accZero(P);
     EACH_TILE(t, accZero(Y[t]);)
-    FETCH_FACTORS(0)
     [[dont_unroll]] for (uint v0 = 0; v0 < V; v0 += 64) {
-        LAND_FACTORS
-        FETCH_STATES
+        TILE_ROWS(F, 64, 64, rowsX, 0, v0, V, H * V, count)
+        barrier();
         SAVE_X
-        TIMES_VALUES
-        TIMES_STATES
+        TIMES_ROWS(P, rowsO, 0, H * V, count)
+        EACH_TILE(t, TIMES_ROWS(Y[t], states, t * 64, V, K))
     }
 
-    READ_AHEAD
     accScale(P, sign);
-    EACH_QUAD(P, SPREAD, j, r, c, x, tilePut(products, r, c, gatedLower(r, c, x, count));)
+    EACH_QUAD(P, 0, j, r, c, x, tilePut(products, r, c, gatedLower(r, c, x, count));)
     EACH_TILE(t,
         Acc y;
         accZero(y);
         accScaleRows(Y[t], 192);
         TIMES_KEYS(t)
         vec4 erased[QUADS_EACH];
-        EACH_QUAD(Y[t], SPREAD, j, r, c, x,
+        EACH_QUAD(Y[t], 0, j, r, c, x,
             float share = dot(x, ERASED(t, j, r, t * 64 + c));
             dBetas[j] += share;
             dReads[j] += share;
             erased[j] = tileVector[r] * x;)
         if (!SAME) SAVE_GRADIENT(args.da, t, erased)
-        EACH_QUAD(y, SPREAD, j, r, c, x,
+        EACH_QUAD(y, 0, j, r, c, x,
             if (GATE == HEADS) dWrites[j] += dot(x, KEY(t, j, r, t * 64 + c));
             erased[j] = x + (SAME ? erased[j] : vec4(0)) + GRADIENT(t, j, r, t * 64 + c);)
         SAVE_GRADIENT(args.dk, t, erased))

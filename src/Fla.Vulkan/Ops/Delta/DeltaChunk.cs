@@ -43,15 +43,25 @@ internal static class DeltaChunk
             made.Record(k);
             (q, k, a) = (made.UnitQ, made.UnitK, made.UnitK);
         }
-        var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
-        if (readsUndecayed) walk |= DeltaChunkState.Walk.ReadsUndecayed;
-        DeltaChunkState.Operands operands = wy is { } form ? new(form.W, form.U, scores!.Keys, -1) : new(a, v, k, -1, Inverse: m, Beta: beta);
-        var (states, values) = DeltaChunkState.Run(shape, chunk, operands, scores is null ? of.Gate : DeltaGate.Channels, cumulative, walk, initialState, ht);
-        wy?.Release();
-        scores?.Keys.Dispose();
-        var o = scores is null
-            ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(cumulative, default), states, ChunkOut.Read.Forward, scale, scale)
-            : ChunkOut.GatedRows(shape, chunk, scores.Queries, values, null, states, scores.QK, ChunkOut.Read.Forward, scale);
+        Tensor states, values, o;
+        var unit = of with { A = a, K = k };
+        if (scores is null && DeltaFragments.Serve(shape, chunk, unit, q, initialState))
+        {
+            (states, values) = DeltaFragments.Run(shape, unit, m, vFirst, initialState, ht);
+            o = ChunkFragments.Out(shape, q, k, values, new(cumulative, default), states, scale);
+        }
+        else
+        {
+            var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
+            if (readsUndecayed) walk |= DeltaChunkState.Walk.ReadsUndecayed;
+            DeltaChunkState.Operands operands = wy is { } form ? new(form.W, form.U, scores!.Keys, -1) : new(a, v, k, -1, Inverse: m, Beta: beta);
+            (states, values) = DeltaChunkState.Run(shape, chunk, operands, scores is null ? of.Gate : DeltaGate.Channels, cumulative, walk, initialState, ht);
+            wy?.Release();
+            scores?.Keys.Dispose();
+            o = scores is null
+                ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(cumulative, default), states, ChunkOut.Read.Forward, scale, scale)
+                : ChunkOut.GatedRows(shape, chunk, scores.Queries, values, null, states, scores.QK, ChunkOut.Read.Forward, scale);
+        }
         if (isRecording)
         {
             Autograd.Record("chunk_delta_rule", [q, k, ReferenceEquals(a, k) ? null : a, v, beta, g, initialState], ht is null ? [o] : [o, ht],

@@ -14,8 +14,8 @@ internal readonly record struct DeltaChunkGradients(Tensor DQ, Tensor? DA, Tenso
     private readonly record struct Args(In X, In Values, In V, In DO, In Q, In A, In K, In States, In StateGradients, In Beta, In Gate,
         Out DQ, Out DA, Out DK, Out DV, Out DBeta, Out DG, Out Leaving, In Packed, uint N, uint T, uint C, uint H, uint KeyWidth, uint ValueWidth, float Scale);
 
-    /// <summary>Whether there is one launch: over cooperative matrices, with values that fit the registers.</summary>
-    public static bool IsOne(LinearShape shape, Tensor q) => q.Device.MatrixShape(q.DType) is not null && shape.V <= 2 * ChunkTiles.Size;
+    /// <summary>Whether there is one launch: over cooperative matrices.</summary>
+    public static bool IsOne(LinearShape shape, Tensor q) => q.Device.MatrixShape(q.DType) is not null;
 
     /// <summary>Runs it.</summary>
     /// <param name="shape">Sizes.</param>

@@ -6,7 +6,7 @@ namespace Fla.Vulkan.Ops;
 /// </summary>
 internal static class DeltaChunkState
 {
-    private const int Narrow = 32;
+    private const int Narrow = 32, Many = 256;
 
     private static readonly Kernel<Args> Kernel = new("delta/delta_state");
 
@@ -70,12 +70,13 @@ internal static class DeltaChunkState
         return (states, o);
     }
 
-    // With M, where there are few sequences and heads, narrower tiles make more workgroups; and of more than two tiles of channels a narrow one is all that registers hold.
+    // With M, where there are few sequences and heads, narrower tiles make more workgroups; and more than two tiles of channels want the registers of more invocations.
     private static TileChoice Choice(LinearShape shape, ComputeDevice device, DType type, bool hasInverse)
     {
         var choice = ChunkTiles.Choice(device, hasInverse ? Kernel.Shader + ".inverse" : Kernel.Shader, type);
         if (!hasInverse || device.IsCpu || device.MatrixShape(type) is null || choice.Columns <= Narrow) return choice;
         var groups = shape.N * shape.H * ChunkTiles.Count(shape.V);
-        return ChunkTiles.Count(shape.K) <= 2 && groups > device.Tiles.Fill / 8 ? choice : choice with { Columns = Narrow };
+        if (groups <= device.Tiles.Fill / 8) return choice with { Columns = Narrow };
+        return ChunkTiles.Count(shape.K) <= 2 ? choice : choice with { Workgroup = Many };
     }
 }

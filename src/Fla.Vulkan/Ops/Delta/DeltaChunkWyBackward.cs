@@ -1,6 +1,6 @@
 namespace Fla.Vulkan.Ops;
 
-/// <summary>Gradients through the WY form of a chunk's corrections (shaders/delta/wy_backward.comp).</summary>
+/// <summary>Gradients through the WY form of a chunk's corrections, in plain arithmetic (shaders/delta/wy_backward.comp).</summary>
 internal static class DeltaChunkWyBackward
 {
     private static readonly Kernel<Args> Kernel = new("delta/wy_backward");
@@ -29,8 +29,8 @@ internal static class DeltaChunkWyBackward
         Kernel.Launch(device,
             new(x, values, states, of.A, of.K, of.V, of.Beta, of.Cumulative, dv, da, dk, dBeta, dRows, dColumns, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V),
-            new((uint)shape.Chunks(chunk), (uint)shape.H), ChunkTiles.Variant(device, of.A.DType),
-            ChunkTiles.Spec(device, Kernel.Shader, of.A.DType, isWhole, (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, da is null ? 1u : 0, ChunkTiles.Count(shape.K),
-                ChunkTiles.AreFull(isWhole, shape.K, shape.V), ChunkTiles.AreDense(shape, chunk)));
+            new((uint)shape.Chunks(chunk), (uint)shape.H), $"{of.A.DType.Variant()},MM=plain",
+            TileProduct.Spec(device, of.A.DType, ChunkTiles.Size, ChunkTiles.Size, device.IsCpu ? 128u : 256, isWhole ? 1u : 0, 32,
+                (uint)of.Gate, of.ReadsUndecayed ? 1u : 0, da is null ? 1u : 0, ChunkTiles.Count(shape.K), ChunkTiles.AreDense(shape, chunk)));
     }
 }

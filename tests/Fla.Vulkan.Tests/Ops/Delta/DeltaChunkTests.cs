@@ -23,6 +23,10 @@ public sealed class DeltaChunkTests(TestDevice device) : DeviceTests(device)
         // Whole chunks and tiles: no bounds are looked at.
         yield return new(usual with { B = 1, T = 128, H = 1, K = 64, V = 64 }, "gk", 64);
         yield return new(usual with { B = 1, T = 128, H = 1, K = 64, V = 64, Type = DType.Float16 }, "g", 64);
+        // States that stay as registers hold them.
+        yield return new(usual with { T = 128, H = 2, K = 128, V = 128, Type = DType.Float16 }, "g", 64);
+        yield return new(usual with { B = 1, T = 192, H = 1, K = 128, V = 256, VFirst = true, Type = DType.BFloat16 }, "", 64);
+        yield return new(usual with { B = 1, T = 64, H = 1, K = 128, V = 128, HasStates = false, Type = DType.Float16 }, "g", 64);
         foreach (var gate in new[] { "g", "gk" })
         {
             yield return new(usual with { B = 1, T = 65, H = 1, K = 256, V = 512, Type = DType.Float16 }, gate, 64);
