@@ -7,7 +7,7 @@
 // WITH_M: the products within the chunk are made here, so that no W and U are: M [tokens, H, C] = (I + A)^-1 of wy.comp
 //   forward: x = a, base = v:  out = M beta (v - e^{Ga} a S) = V~;  f' and y as above
 //   REVERSE: x = k, base = A^T do, y = a:  out = M^T (base + e^{G_C - G} k S) = M^T dV~;  f' = -beta e^{Ga}
-// Ga is G, or with EXCLUSIVE that of the token before.
+// Ga is G, or with EXCLUSIVE that of the token before. UNIT (WITH_M, no second writer): x and y are the same rows, and divided by their lengths: z is 1 / |x|, fp32 [tokens, H].
 // With a gate of channels the e^G factors are expected in y and z (in reverse x and z), and S decays by rows.
 // x, y, z [tokens, H, K]; base, w, out [tokens, H, V]; beta fp32 [tokens, H] or null (1); gate: cumulative log decay in the chunk, fp32 [tokens, H] or [tokens, H, K] by GATE;
 // initial, final fp32 [N, H, K, V] (INITIAL_T, FINAL_T: [N, H, V, K]) or null; states [chunks, H, K, V].
@@ -37,7 +37,7 @@ layout(constant_id = 14) const bool WHOLE = false;         // every chunk has 64
 
 const uint REVERSE = 1, INITIAL_T = 2, FINAL_T = 4;
 const bool HAS_SECOND = (FLAGS & 8) != 0;                  // z and w are given
-const bool WITH_M = (FLAGS & 16) != 0, EXCLUSIVE = (FLAGS & 32) != 0;
+const bool WITH_M = (FLAGS & 16) != 0, EXCLUSIVE = (FLAGS & 32) != 0, UNIT = (FLAGS & 128) != 0;
 const float SIGN = (FLAGS & 64) != 0 ? 1.0 : -1.0;
 
 #define TILE_ALIGNED ALIGNED
@@ -56,7 +56,7 @@ const float SIGN = (FLAGS & 64) != 0 ? 1.0 : -1.0;
 #define QUADS_WRITE (tileQuads(64, COLUMNS) + (tileQuads(ROWS, 64) > tileQuads(64, ROWS) ? tileQuads(ROWS, 64) : tileQuads(64, ROWS)))
 #define TILE_QUADS (QUADS_READ > QUADS_WRITE ? QUADS_READ : QUADS_WRITE)
 #endif
-#define TILE_VECTOR (256 + 64 * STATES)
+#define TILE_VECTOR (WITH_M ? 384 : 192 + 64 * STATES)
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 #include "delta/gates.glsl"
@@ -66,7 +66,7 @@ const float SIGN = (FLAGS & 64) != 0 ? 1.0 : -1.0;
 uint K = args.K, V = args.V, H = args.H, C = WHOLE ? 64 : args.C, head = gl_WorkGroupID.y, v0 = gl_WorkGroupID.x * COLUMNS;
 const bool reverse = (FLAGS & REVERSE) != 0;
 // Which of the rows' factors differ from 1.
-const bool SCALES_X = GATE == HEADS && (reverse || WITH_M), SCALES_Y = reverse || GATE == HEADS;
+const bool SCALES_X = UNIT || GATE == HEADS && (reverse || WITH_M), SCALES_Y = UNIT || reverse || GATE == HEADS;
 
 vec4 loadState(uint64_t at, uint k, uint v) {
     if ((FLAGS & INITIAL_T) == 0) return loadTail4F(atF(args.initial, at), k * V + v, k < K ? int(V) - int(v) : 0);
@@ -91,14 +91,14 @@ Step stepAt(Span sequence, uint chunks, uint i) {
 // Rows of a tile that there are.
 #define LIMIT (WHOLE ? EVERY_ROW : step.count)
 
-// What an invocation holds of the next chunk, read while the products of this one run: of 64 times G (the last one's repeated) and 64 times beta its share, with
+// What an invocation holds of the next chunk, read while the products of this one run: of 64 times G (the last one's repeated), beta and 1 / |x| its share, with
 // channels the decays of its rows of the state. (No address is the same for all lanes: that is read even of sequences without tokens by CPU drivers.)
 const uint DECAYS = (64 * STATES + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
-const uint SCALARS = (128 + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
+const uint ALL_SCALARS = UNIT ? 192 : 128, SCALARS = (ALL_SCALARS + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
 #define FETCH_GATES(step) { \
     if (WITH_M) [[unroll]] for (uint d = 0; d < SCALARS; d++) { \
         uint part = lane + d * gl_WorkGroupSize.x; \
-        F32Buf from = GATE == HEADS && part < 64 ? args.gate : isNull(args.beta) ? F32Buf(uint64_t(args.M)) : args.beta; \
+        F32Buf from = GATE == HEADS && part < 64 ? args.gate : UNIT && part >= 128 ? F32Buf(uint64_t(args.z)) : isNull(args.beta) ? F32Buf(uint64_t(args.M)) : args.beta; \
         nextScalar[d] = atF(from, step.token).v[min(part % 64, step.count - 1) * H]; \
     } \
     if (GATE == CHANNELS) { \
@@ -221,7 +221,7 @@ Tile part = Tile(tileQuads(64, ROWS), tileStride(COLUMNS), false), values = Tile
         if (saves && t == 0 && s0 == 0) TILE_SAVE(values, 64, COLUMNS, o, r, c, r * H * V + v0 + c, (TILE_SOLID ? 8 : r < step.count ? int(V) - int(v0 + c) : 0)) \
         mma(S[t], T(yTile), Tile(values.at + s0 * values.stride, values.stride, false), ROWS); \
         barrier();))
-// tileVector: factors of rows of x S, y, and z or (WITH_M, forward) their sum with the base; from 192 on decays of the state's rows (channels), or G and beta.
+// tileVector: factors of rows of x S, y, and z or (WITH_M, forward) their sum with the base; from 192 on decays of the state's rows (channels), or G, beta and 1 / |x|.
 void rowFactors(uint lane) {
     if (lane >= 64) return;
     float toEnd = 1.0, erase = SIGN, read = args.scale;
@@ -231,6 +231,10 @@ void rowFactors(uint lane) {
         toEnd = exp(tileVector[192 + 63] - gate);
         erase *= !EXCLUSIVE ? exp(gate) : lane > 0 ? exp(tileVector[191 + lane]) : 1.0;
         read *= exp(gate);
+    }
+    if (UNIT) {
+        toEnd *= tileVector[320 + lane];
+        erase *= tileVector[320 + lane];
     }
     tileVector[lane] = reverse ? toEnd : erase;
     tileVector[64 + lane] = reverse ? beta * erase : toEnd;
@@ -270,7 +274,7 @@ void main() {
 
         if (WITH_M) [[unroll]] for (uint d = 0; d < SCALARS; d++) {
             uint part = lane + d * gl_WorkGroupSize.x;
-            if (part < 128) tileVector[192 + part] = nextScalar[d];
+            if (part < ALL_SCALARS) tileVector[192 + part] = nextScalar[d];
         }
         if (GATE == CHANNELS) {
             [[unroll]] for (uint d = 0; d < DECAYS; d++) {

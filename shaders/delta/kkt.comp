@@ -1,8 +1,8 @@
 // KKT and TRI: what the tokens of a chunk correct of each other, all at once, under a gate of heads or none.
 //   A_rs = beta_r e^{Ga_r - G_s} a_r . k_s for s < r, M = (I + A)^-1
 // G is the cumulative log decay in the chunk; Ga_r = G_r, or with EXCLUSIVE G_{r-1}.
-// NORMS (a is k): k and q are raw, and k / |k| and q / |q| are made here, lengthsK and lengthsQ 1 / |k| and 1 / |q|.
-// a, k, q, unitK, unitQ [tokens, H, K]; beta fp32 [tokens, H] or null (1); gate fp32 [tokens, H]; lengthsK, lengthsQ fp32 [tokens, H] or null; M [tokens, H, C].
+// NORMS (a is k): k and q are raw, A is of k / |k|, and lengthsK and lengthsQ become 1 / |k| and 1 / |q|; UNIT_ROWS: k / |k| and q / |q| are written too.
+// a, k, q, unitK, unitQ [tokens, H, K]; beta fp32 [tokens, H] or null (1); gate fp32 [tokens, H]; lengthsK, lengthsQ fp32 [tokens, H], or null with UNIT_ROWS; M [tokens, H, C].
 // One workgroup a chunk (x) and head (y).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
 // @exclude T=f32 MM=coopmat
@@ -28,7 +28,10 @@ layout(constant_id = 12) const bool SAME = false;          // a is k
 layout(constant_id = 13) const bool FULL = false;          // the width is a multiple of 64, with SAME of 128
 layout(constant_id = 14) const bool WHOLE = false;         // every chunk has 64 tokens
 layout(constant_id = 15) const uint TILES = 1;             // ceil(K / 64)
-layout(constant_id = 16) const bool NORMS = false;
+layout(constant_id = 16) const uint LENGTHS = 0;
+
+const uint LENGTHS_ONLY = 1, UNIT_ROWS = 2;
+const bool NORMS = LENGTHS != 0;
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
@@ -61,7 +64,8 @@ uint K = args.K, H = args.H, C = WHOLE ? 64 : args.C, head = gl_WorkGroupID.y;
 vec4 correction(uint r, uint c, vec4 products, uint count) {
     vec4 x = vec4(0);
     [[unroll]] for (uint e = 0; e < 4; e++) {
-        if (c + e < r && r < count) x[e] = products[e] * tileVector[r] * (GATE == HEADS ? exp(tileVector[128 + r] - tileVector[64 + c + e]) : 1.0);
+        float factor = LENGTHS == LENGTHS_ONLY ? tileVector[192 + r] * tileVector[192 + c + e] * tileVector[r] : tileVector[r];
+        if (c + e < r && r < count) x[e] = products[e] * factor * (GATE == HEADS ? exp(tileVector[128 + r] - tileVector[64 + c + e]) : 1.0);
     }
     return x;
 }
@@ -76,7 +80,7 @@ const uint RUNS = TILE_RUNS(64, 64);
     else TILE_FETCH(nextY, 0, 64, 64, rowsK, 0, k0, K, H * K, LIMIT) }
 #define NEXT_KEYS(k0) if (TILES > KEYS_STEP / 64) FETCH_KEYS((k0 < K ? k0 : 0))
 #define LAND_KEYS(k0) { \
-    if (NORMS) SCALE_PAIR(k0, args.unitK) \
+    if (LENGTHS == UNIT_ROWS) SCALE_PAIR(k0, args.unitK) \
     TILE_LAND(x, 64, 64, nextX, 0, 0, k0, K, LIMIT) \
     TILE_LAND(y, 64, 64, nextY, 0, 0, (SAME ? k0 + 64 : k0), K, LIMIT) }
 #define TIMES_KEYS(acc) \
@@ -106,6 +110,7 @@ float squaresOf(uvec4 oct) { return dot(unpack4(oct.xy), unpack4(oct.xy)) + dot(
     TILE_EACH_RUN(64, 64, i, r, c, \
         [[unroll]] for (uint o = 4; o > 0; o /= 2) factors[i] += subgroupShuffleXor(factors[i], o); \
         factors[i] = inversesqrt(factors[i] + args.eps); \
+        if (c == 0 && LENGTHS == LENGTHS_ONLY) tileVector[192 + r] = factors[i]; \
         if (c == 0 && r < count && !isNull(lengths)) atF(lengths, token).v[r * H] = factors[i];) }
 #define SCALE(next, k0, p) TILE_EACH_RUN(64, 64, i, r, c, \
     next[i] = tileScaled(next[i], factors[i]); \
@@ -117,7 +122,7 @@ float squaresOf(uvec4 oct) { return dot(unpack4(oct.xy), unpack4(oct.xy)) + dot(
 #define FETCH_QUERIES if (NORMS) FETCH_PAIR(rowsQ, 0)
 #define UNIT_QUERIES if (NORMS) { \
     FIND_FACTORS(rowsQ, args.lengthsQ) \
-    [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += 128) { \
+    if (LENGTHS == UNIT_ROWS) [[dont_unroll]] for (uint k0 = 0; k0 < K; k0 += 128) { \
         if (TILES > 2 && k0 > 0) FETCH_PAIR(rowsQ, k0) \
         SCALE_PAIR(k0, args.unitQ) \
     } }
@@ -135,11 +140,11 @@ float squaresOf(uvec4 oct) { return dot(unpack4(oct.xy), unpack4(oct.xy)) + dot(
 #define NEXT_KEYS(k0) {}
 #define KEYS_STEP WIDTH
 #define LAND_KEYS(k0) { \
-    TILE_SCALED_ROWS(x, 64, WIDTH, rowsA, 0, k0, K, H * K, count, r, (NORMS ? tileVector[192 + r] : 1.0)) \
-    TILE_SCALED_ROWS(y, 64, WIDTH, rowsK, 0, k0, K, H * K, count, r, (NORMS ? tileVector[192 + r] : 1.0)) }
+    TILE_SCALED_ROWS(x, 64, WIDTH, rowsA, 0, k0, K, H * K, count, r, (LENGTHS == UNIT_ROWS ? tileVector[192 + r] : 1.0)) \
+    TILE_SCALED_ROWS(y, 64, WIDTH, rowsK, 0, k0, K, H * K, count, r, (LENGTHS == UNIT_ROWS ? tileVector[192 + r] : 1.0)) }
 #define TIMES_KEYS(acc) mma(acc, x, T(y), WIDTH);
 // Four invocations sum up a row's squares.
-#define UNIT_ROWS(p, unit, lengths) { \
+#define PUT_LENGTHS(p, unit, lengths) { \
     [[dont_unroll]] for (uint i = lane; i < 256; i += gl_WorkGroupSize.x) { \
         float sum = 0; \
         [[dont_unroll]] for (uint c = i % 4 * 4; c < K; c += 16) { \
@@ -156,15 +161,15 @@ float squaresOf(uvec4 oct) { return dot(unpack4(oct.xy), unpack4(oct.xy)) + dot(
         if (lane < count && !isNull(lengths)) atF(lengths, token).v[lane * H] = tileVector[192 + lane]; \
     } \
     barrier(); \
-    [[dont_unroll]] for (uint i = lane; i < 64 * ((K + 3) / 4); i += gl_WorkGroupSize.x) { \
+    if (LENGTHS == UNIT_ROWS) [[dont_unroll]] for (uint i = lane; i < 64 * ((K + 3) / 4); i += gl_WorkGroupSize.x) { \
         uint r = i / ((K + 3) / 4), c = i % ((K + 3) / 4) * 4; \
         storeTail4T(atT(unit, token * K), r * H * K + c, r < count ? int(K) - int(c) : 0, tileVector[192 + r] * widen(rowQuad(p, r, c, K, H * K, count))); \
     } }
-#define BEGIN_NORMS if (NORMS) UNIT_ROWS(rowsA, args.unitK, args.lengthsK)
+#define BEGIN_NORMS if (NORMS) PUT_LENGTHS(rowsA, args.unitK, args.lengthsK)
 #define FETCH_QUERIES {}
 #define UNIT_QUERIES if (NORMS) { \
     barrier(); \
-    UNIT_ROWS(rowsQ, args.unitQ, args.lengthsQ) }
+    PUT_LENGTHS(rowsQ, args.unitQ, args.lengthsQ) }
 #define PUT_PRODUCTS(acc) ACC_EACH(acc, r, c, x, putFloats(r * INVERSE_STRIDE + c, correction(r, c, x, count));)
 #endif
 
@@ -178,7 +183,7 @@ void main() {
 
     AHEAD
     FETCH_KEYS(0)
-    // tileVector: beta, G and Ga of the chunk's tokens; in plain arithmetic factors of rows.
+    // tileVector: beta, G and Ga of the chunk's tokens; inverse lengths.
     if (lane < 64) {
         uint r = min(lane, count - 1);
         tileVector[lane] = isNull(args.beta) ? 1.0 : atF(args.beta, token).v[r * H];

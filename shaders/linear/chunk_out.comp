@@ -4,6 +4,7 @@
 //   f_i  = e^{G_C - G_i}, j >= i                            REVERSE: dk, dv
 // MODE 0 (a scalar gate or none): A_ij = intra (a_i . b_j) e^{-|G_i - G_j|}
 //   o: a, b, c = q, k, v, S = h        dq: do, v, k, S = h^T        dv: k, q, do, S = D        dk: v, do, q, S = D^T (STATE_T)
+//   UNIT (no DOTS): a and b are divided by their lengths: A and e are 1 / |a| and 1 / |b|, fp32 [tokens, H].
 //   DOTS: dots[workgroup's tiles, token, head] = sum over its columns of e_i out_i (for the gradient of the gate).
 // MODE 1 (vector gate on a's channels): f_i scales a_i before the product, or with IS_GATED has done so; A is given; REVERSE reads its transpose.   o: a = q; dv: a = k
 //   With b and gamma given, which are like c and A here, their product is added too.
@@ -55,22 +56,22 @@ const uint HALF = SLICE < 64 ? SLICE : 64u;                // rows of the state 
 #define QUADS_PIECE (QUADS_READ > QUADS_VALUES ? QUADS_READ : QUADS_VALUES)
 #define PLACE (TILE_CPU ? QUADS_ROWS + tileQuads(64, 64) : 0u)       // of the pieces: a CPU driver's operands stay before them
 #define TILE_QUADS (PLACE + QUADS_PIECE > QUADS_FLOATS ? PLACE + QUADS_PIECE : QUADS_FLOATS)
-#define TILE_VECTOR 144
-#define TILE_NUMBERS 128
+#define TILE_VECTOR 208
+#define TILE_NUMBERS 192
 #else
 // Either SLICE columns of a and b and SLICE rows of S, or A and SLICE rows of c.
 #define OPERAND (tileQuads(64, SLICE) > tileQuads(SLICE, 64) ? tileQuads(64, SLICE) : tileQuads(SLICE, 64))
 #define QUADS_READ ((2 + TILES) * OPERAND)
 #define QUADS_SCORES (tileQuads(64, 64) + TILES * tileQuads(SLICE, 64))
 #define TILE_QUADS (QUADS_READ > QUADS_SCORES ? QUADS_READ : QUADS_SCORES)
-#define TILE_VECTOR 128
+#define TILE_VECTOR 192
 #endif
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 #include "linear/chunk_rows.glsl"
 
 const uint NO_STATE = 4, TWO = 8;
-const bool DOTS = (FLAGS & 16) != 0;
+const bool DOTS = (FLAGS & 16) != 0, UNIT = (FLAGS & 64) != 0;
 const bool GATES_ROWS = MODE == 1 ? (FLAGS & 32) == 0 : false;    // IS_GATED is 32
 
 uint P = args.P, Q = args.Q, H = args.H, head = gl_WorkGroupID.y;
@@ -78,7 +79,8 @@ const bool reverse = (FLAGS & REVERSE) != 0, stateT = (FLAGS & STATE_T) != 0, ha
 const uint GIVEN = (FLAGS & TWO) != 0 ? 2u : 1u;           // products within the chunk
 uint q0;
 
-// tileVector: f inter of the chunk's tokens, and from 64 on their G; beyond the chunk's end those of its last.
+// tileVector: f inter of the chunk's tokens, and from 64 on their G; beyond the chunk's end those of its last. UNIT: G of rows and, from 128 on, of columns
+// have the logarithms of the lengths of a and b in them.
 void stageDecays(uint64_t token, uint count) {
     float headGate = headDecay(args.gamma, args.decayKind, head);
     for (uint i = gl_LocalInvocationIndex; i < 64; i += gl_WorkGroupSize.x) {
@@ -88,8 +90,15 @@ void stageDecays(uint64_t token, uint count) {
             g += atF(args.gate, token).v[r * H];
             last += atF(args.gate, token).v[(count - 1) * H];
         }
+        float f = args.inter * exp(reverse ? last - g : g);
+        if (UNIT) {
+            float a = atF(F32Buf(uint64_t(args.A)), token).v[r * H], b = log(atF(F32Buf(uint64_t(args.e)), token).v[r * H]);
+            f *= a;
+            tileVector[128 + i] = reverse ? g + b : g - b;
+            g = reverse ? g - log(a) : g + log(a);
+        }
         tileVector[64 + i] = g;
-        tileVector[i] = args.inter * exp(reverse ? last - g : g);
+        tileVector[i] = f;
     }
 }
 

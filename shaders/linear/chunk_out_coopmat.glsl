@@ -86,7 +86,7 @@ void chunkOut(uint first, uint count, uint64_t state, uint64_t dot0) {
             [[unroll]] for (uint part = 0; part < PARTS; part++) mmaRows(scores, a[part], sixtyFour(ROWS, part), T(sixtyFour(PIECE, part)), HALF)
             barrier();
             if (s + 1 == SLICES) {
-                ACC_COMPONENTS(scores, 64, 64, x, g, gj, beyond, (reverse ? beyond >= 0 : beyond <= 0) ? args.intra * x * exp(-abs(g - gj)) : 0.0)
+                ACC_COMPONENTS(scores, 64, (UNIT ? 128 : 64), x, g, gj, beyond, (reverse ? beyond >= 0 : beyond <= 0) ? args.intra * x * exp(decayBetween(g, gj, reverse, UNIT)) : 0.0)
                 accAsRows(A, scores, SCORES)
             }
         }

@@ -46,7 +46,7 @@ void chunkOut(uint first, uint count, uint64_t state, uint64_t dot0) {
     [[dont_unroll]] for (uint product = 0; product < GIVEN; product++) {
         if (MODE == 0) {
             [[unroll]] for (uint t = 0; t < TILES; t++) accScaleRows(acc[t], 0);
-            ACC_PUT(acc[PRODUCTS - 1], A, r, c, x, maskedScores(r, c, x, reverse, args.intra))
+            ACC_PUT(acc[PRODUCTS - 1], A, r, c, x, maskedScores(r, c, x, reverse, args.intra, UNIT))
         } else {
             if (product == 0) {
                 [[unroll]] for (uint t = 0; t < TILES; t++) accScale(acc[t], args.inter);

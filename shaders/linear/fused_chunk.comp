@@ -137,7 +137,7 @@ void main() {
             }
             FETCH_AB(nextStart, nextCount)
             accScaleRows(acc[0], 0);
-            ACC_PUT(acc[1], x, r, c, v, maskedScores(r, c, v, reverse, args.scale))
+            ACC_PUT(acc[1], x, r, c, v, maskedScores(r, c, v, reverse, args.scale, false))
             TILE_LAND(y, 64, 64, nextC, 0, 0, q0, Q, count)
             barrier();
             mma(acc[0], x, y, 64);
@@ -211,7 +211,7 @@ void main() {
             }
         }
         accScaleRows(acc, 0);
-        ACC_PUT(scores, A, r, c, x, maskedScores(r, c, x, reverse, args.scale))
+        ACC_PUT(scores, A, r, c, x, maskedScores(r, c, x, reverse, args.scale, false))
         [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += SLICE) {
             TILE_ROWS(values, SLICE, 64, rowsC, s0, q0, Q, H * Q, count)
             barrier();

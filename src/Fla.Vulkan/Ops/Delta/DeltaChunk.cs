@@ -36,30 +36,33 @@ internal static class DeltaChunk
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         DeltaChunkWy? wy = scores is null ? null : DeltaChunkWy.Of(shape, chunk, of, scores.AK);
         scores?.Erasers!.Dispose();
-        DeltaChunkInverse.Norms? norms = areUnit && scores is null ? DeltaChunkInverse.Norms.Of(q, k) : null;
+        // The walk over fragments and the backward want rows of length 1, the other walk divides by lengths where it scales rows anyway.
+        var hasFragments = scores is null && DeltaFragments.Serve(shape, chunk, of, q, initialState);
+        DeltaChunkInverse.Norms? norms = areUnit && scores is null ? DeltaChunkInverse.Norms.Of(q, k, isRecording || hasFragments) : null;
         var m = wy?.M ?? DeltaChunkInverse.Run(shape, chunk, of, norms);
-        if (norms is { } made)
+        (Tensor Q, Tensor K)? lengths = null;
+        if (norms is { UnitQ: null } found) lengths = (found.LengthsQ!, found.LengthsK!);
+        else if (norms is { } made)
         {
             made.Record(k);
-            (q, k, a) = (made.UnitQ, made.UnitK, made.UnitK);
+            (q, k, a) = (made.UnitQ!, made.UnitK!, made.UnitK!);
         }
         Tensor states, values, o;
-        var unit = of with { A = a, K = k };
-        if (scores is null && DeltaFragments.Serve(shape, chunk, unit, q, initialState))
+        if (hasFragments)
         {
-            (states, values) = DeltaFragments.Run(shape, unit, m, vFirst, initialState, ht);
+            (states, values) = DeltaFragments.Run(shape, of with { A = a, K = k }, m, vFirst, initialState, ht);
             o = ChunkFragments.Out(shape, q, k, values, new(cumulative, default), states, scale);
         }
         else
         {
             var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
             if (readsUndecayed) walk |= DeltaChunkState.Walk.ReadsUndecayed;
-            DeltaChunkState.Operands operands = wy is { } form ? new(form.W, form.U, scores!.Keys, -1) : new(a, v, k, -1, Inverse: m, Beta: beta);
+            DeltaChunkState.Operands operands = wy is { } form ? new(form.W, form.U, scores!.Keys, -1) : new(a, v, k, -1, Inverse: m, Beta: beta, Lengths: lengths?.K);
             (states, values) = DeltaChunkState.Run(shape, chunk, operands, scores is null ? of.Gate : DeltaGate.Channels, cumulative, walk, initialState, ht);
             wy?.Release();
             scores?.Keys.Dispose();
             o = scores is null
-                ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(cumulative, default), states, ChunkOut.Read.Forward, scale, scale)
+                ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(cumulative, default), states, ChunkOut.Read.Forward, scale, scale, lengths: lengths)
                 : ChunkOut.GatedRows(shape, chunk, scores.Queries, values, null, states, scores.QK, ChunkOut.Read.Forward, scale);
         }
         if (isRecording)

@@ -24,6 +24,7 @@ internal static class DeltaChunkState
         HasInverse = 16,
         ReadsUndecayed = 32,
         Adds = 64,
+        Unit = 128,
     }
 
     /// <summary>What the walk multiplies: out = base + f (x S), S ← e^{G_C} S + (f' y)ᵀ out + (f'' z)ᵀ w, with the factors of the walk's direction.</summary>
@@ -38,7 +39,9 @@ internal static class DeltaChunkState
     /// M [B,T,H,C]: out = M β (base − e^{Ga} (x S)), x and base a and v; or in reverse out = Mᵀ (base + e^{G_C − G} (x S)), S ← e^{G_C} S − (β e^{Ga} y)ᵀ out + .., x and y k and a.
     /// </param>
     /// <param name="Beta">With <paramref name="Inverse"/> β, fp32 [B,T,H], or null for 1.</param>
-    internal readonly record struct Operands(Tensor X, Tensor Base, Tensor Y, float Sign, Tensor? Z = null, Tensor? W = null, float Scale = 1, Tensor? Inverse = null, Tensor? Beta = null);
+    /// <param name="Lengths">With <paramref name="Inverse"/>, no second writer, and x and y the same: what their rows are multiplied by first, fp32 [B,T,H], or null.</param>
+    internal readonly record struct Operands(Tensor X, Tensor Base, Tensor Y, float Sign, Tensor? Z = null, Tensor? W = null, float Scale = 1, Tensor? Inverse = null, Tensor? Beta = null,
+        Tensor? Lengths = null);
 
     /// <summary>Runs the walk.</summary>
     /// <param name="shape">Sizes.</param>
@@ -57,12 +60,13 @@ internal static class DeltaChunkState
         var o = Tensor.EmptyLike(of.Base);
         if (of.Z is not null) walk |= Walk.HasSecond;
         if (of.Inverse is not null) walk |= Walk.HasInverse;
+        if (of.Lengths is not null) walk |= Walk.Unit;
         if (of.Sign > 0) walk |= Walk.Adds;
         var choice = Choice(shape, device, of.X.DType, of.Inverse is not null);
         var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, of.X, of.Base, of.Y, of.Z, of.W, of.Inverse, initial, final);
         var isFull = isWhole && shape.K % ChunkTiles.Size == 0 && shape.V % choice.Columns == 0;
         Kernel.Launch(device,
-            new(of.X, of.Base, of.Y, of.Z, of.W, of.Inverse, of.Beta, cumulative, initial, final, states, o, shape.Table(chunk),
+            new(of.X, of.Base, of.Y, of.Z ?? of.Lengths, of.W, of.Inverse, of.Beta, cumulative, initial, final, states, o, shape.Table(chunk),
                 (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, of.Scale),
             new((uint)((shape.V + choice.Columns - 1) / choice.Columns), (uint)shape.H, (uint)shape.N), ChunkTiles.Variant(device, of.X.DType),
             TileProduct.Spec(device, of.X.DType, ChunkTiles.Size, choice.Columns, (uint)choice.Workgroup,

@@ -27,6 +27,7 @@ internal static class ChunkOut
         TwoProducts = 8,
         Dots = 16,
         IsGated = 32,
+        Unit = 64,
     }
 
     /// <summary>Decay of heads: out_i = inter f_i (a_i S) + Σ_j intra (a_i·b_j) e^{-|G_i − G_j|} c_j.</summary>
@@ -42,12 +43,14 @@ internal static class ChunkOut
     /// <param name="intra">Factor of what the chunk's tokens give.</param>
     /// <param name="e">Where dots are wanted: the tensor that the output's rows are multiplied with.</param>
     /// <param name="dots">fp32 [<see cref="Groups"/>,B,T,H]: parts of e·out.</param>
+    /// <param name="lengths">fp32 [B,T,H]: what rows of a and b are multiplied by first, where no dots are wanted.</param>
     /// <returns>The output in a's type.</returns>
     public static Tensor HeadGated(LinearShape shape, int chunk, Tensor a, Tensor b, Tensor c, in ChunkGate gate, Tensor? states, Read read, float inter, float intra,
-        Tensor? e = null, Tensor? dots = null)
+        Tensor? e = null, Tensor? dots = null, (Tensor A, Tensor B)? lengths = null)
     {
         var o = Tensor.EmptyLike(c);
-        Launch(shape, chunk, Mode.HeadGate, a, b, c, gate.Cumulative, gate.Decay.Gamma, gate.Decay.Kind, states, null, e, dots, o, read, inter, intra);
+        if (lengths is not null) read |= Read.Unit;
+        Launch(shape, chunk, Mode.HeadGate, a, b, c, gate.Cumulative, gate.Decay.Gamma, gate.Decay.Kind, states, lengths?.A, lengths?.B ?? e, dots, o, read, inter, intra);
         return o;
     }
 
