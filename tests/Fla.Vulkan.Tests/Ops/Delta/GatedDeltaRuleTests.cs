@@ -51,6 +51,18 @@ public sealed class GatedDeltaRuleTests(TestDevice device) : DeviceTests(device)
     [TestCaseSource(nameof(RawCases))]
     public void ChunkTakesRawInputs(object of) => ChunkRaw((DeltaCase)of, hasBias: true, reachesTwo: false);
 
+    // Heads of their own: the kernels find the lengths of q and k, and with gradients make rows of length 1.
+    [TestCase(70, 32, 24, DType.Float32)]
+    [TestCase(50, 70, 37, DType.Float32, 20, 20)]
+    [TestCase(40, 200, 24, DType.Float32)]
+    [TestCase(70, 40, 100, DType.Float16)]
+    [TestCase(128, 128, 64, DType.Float16)]
+    public void ChunkFindsLengths(int tokens, int keys, int values, DType type, params int[] ends)
+    {
+        var c = Raw with { T = tokens, H = 1, K = keys, V = values, Type = type, VFirst = ends.Length > 0, Packed = ends.Length > 0 ? [0, .. ends, tokens] : null };
+        foreach (var hasGradients in new[] { false, true }) ChunkRaw(c with { HasGradients = hasGradients }, hasBias: true, reachesTwo: false);
+    }
+
     [Test]
     public void ChunkStepSizesMayReachTwo() => ChunkRaw(Raw, hasBias: false, reachesTwo: true);
 
