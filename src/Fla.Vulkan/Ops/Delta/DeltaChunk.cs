@@ -36,9 +36,9 @@ internal static class DeltaChunk
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         DeltaChunkWy? wy = scores is null ? null : DeltaChunkWy.Of(shape, chunk, of, scores.AK);
         scores?.Erasers!.Dispose();
-        // The walk over fragments and the backward want rows of length 1, the other walk divides by lengths where it scales rows anyway.
-        var hasFragments = scores is null && DeltaFragments.Serve(shape, chunk, of, q, initialState);
-        DeltaChunkInverse.Norms? norms = areUnit && scores is null ? DeltaChunkInverse.Norms.Of(q, k, isRecording || hasFragments) : null;
+        // The walk over many channels and the backward want rows of length 1, the other walk divides by lengths where it scales rows anyway.
+        var isWide = scores is null && DeltaWideState.Serve(shape, chunk, of, q, initialState);
+        DeltaChunkInverse.Norms? norms = areUnit && scores is null ? DeltaChunkInverse.Norms.Of(q, k, isRecording || isWide) : null;
         var m = wy?.M ?? DeltaChunkInverse.Run(shape, chunk, of, norms);
         (Tensor Q, Tensor K)? lengths = null;
         if (norms is { UnitQ: null } found) lengths = (found.LengthsQ!, found.LengthsK!);
@@ -47,11 +47,10 @@ internal static class DeltaChunk
             made.Record(k);
             (q, k, a) = (made.UnitQ!, made.UnitK!, made.UnitK!);
         }
-        Tensor states, values, o;
-        if (hasFragments)
+        Tensor states, values;
+        if (isWide)
         {
-            (states, values) = DeltaFragments.Run(shape, of with { A = a, K = k }, m, vFirst, initialState, ht);
-            o = ChunkFragments.Out(shape, q, k, values, new(cumulative, default), states, scale);
+            (states, values) = DeltaWideState.Run(shape, of with { A = a, K = k }, m, vFirst, initialState, ht);
         }
         else
         {
@@ -61,10 +60,10 @@ internal static class DeltaChunk
             (states, values) = DeltaChunkState.Run(shape, chunk, operands, scores is null ? of.Gate : DeltaGate.Channels, cumulative, walk, initialState, ht);
             wy?.Release();
             scores?.Keys.Dispose();
-            o = scores is null
-                ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(cumulative, default), states, ChunkOut.Read.Forward, scale, scale, lengths: lengths)
-                : ChunkOut.GatedRows(shape, chunk, scores.Queries, values, null, states, scores.QK, ChunkOut.Read.Forward, scale);
         }
+        var o = scores is null
+            ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(cumulative, default), states, ChunkOut.Read.Forward, scale, scale, lengths: lengths)
+            : ChunkOut.GatedRows(shape, chunk, scores.Queries, values, null, states, scores.QK, ChunkOut.Read.Forward, scale);
         if (isRecording)
         {
             Autograd.Record("chunk_delta_rule", [q, k, ReferenceEquals(a, k) ? null : a, v, beta, g, initialState], ht is null ? [o] : [o, ht],

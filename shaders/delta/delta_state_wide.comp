@@ -1,9 +1,9 @@
-// STATE-delta forward, with M (delta_state.comp), where what is erased is the key, all chunks and tiles are whole, and a workgroup has the keys of a chunk at once:
+// STATE-delta forward, with M (delta_state.comp), where what is erased is the key, all chunks and tiles are whole, and a workgroup has all channels of a chunk's keys at once:
 //   V~ = M beta (v - e^G k S);   S <- e^{G_C} S + (e^{G_C - G} k)^T V~
 // A subgroup has FRAG_M columns of the state, as accumulators of S^T. They are left operands of S^T k^T as they are, and what comes of it those of the products with M^T and k
-// (ComputeDevice.HasMatrixChain), so subgroups share k and M and nothing else. The states are stored as they lie in registers, 16 bytes a lane, for chunk_out_fragments.comp.
+// (ComputeDevice.HasMatrixChain), so subgroups share k and M and nothing else. What goes to memory or comes from there is turned block by block in a place of the subgroup's.
 // k [tokens, H, K]; v, o (V~) [tokens, H, V]; M [tokens, H, 64]; beta fp32 [tokens, H] or null (1); gate, with GATED: cumulative log decay in the chunk, fp32 [tokens, H];
-// initial, final fp32 [N, H, K, V] (INITIAL_T, FINAL_T: [N, H, V, K]) or null; states [chunks, H, K / FRAG, V / FRAG, lanes, 8], bits of T.
+// initial, final fp32 [N, H, K, V] (INITIAL_T, FINAL_T: [N, H, V, K]) or null; states [chunks, H, K, V], those that enter.
 // One workgroup as many columns as its subgroups have (x), head (y) and sequence (z) of T tokens; K is 64 TILES, a power of two.
 // @variants T=f16|bf16 MM=coopmat
 // @requires MM=coopmat: cooperative_matrix
@@ -42,7 +42,8 @@ const uint OCTS_ROW = 8 * TILES, PASS = gl_WorkGroupSize.x / OCTS_ROW, OCTS = 64
     if (TILE_CPU) { [[dont_unroll]] for (uint i = 0; i < tileTrip(n); i++) { statements } } \
     else [[unroll]] for (uint i = 0; i < n; i++) { statements }
 
-// k, M and the scalars of a chunk (one token's an invocation): asked for while the products of the one before run, in the same turn as they land (chunk_state_fragments.comp).
+// k, M and the scalars of a chunk (one token's an invocation): asked for while the products of the one before run, in the same turn as they land, and late in it: there
+// registers are left.
 #define FETCH(chunk) { \
     [[unroll]] for (uint j = 0; j < OCTS; j++) nextK[j] = U32x4Buf(fromK + uint64_t((chunk) * 64 + j * PASS) * (H * K * 2)).v; \
     [[unroll]] for (uint j = 0; j < OCTS_M; j++) nextM[j] = U32x4Buf(fromM + uint64_t((chunk) * 64 + j * PASS_M) * (H * 128)).v; \
@@ -72,8 +73,15 @@ void main() {
     uint64_t fromM = uint64_t(args.M) + ((token + lane / 8 * H) * 64 + lane % 8 * 8) * 2ul;
     // An oct of a lane is a block of FRAG_N tokens by FRAG_M columns of a subgroup.
     uint64_t inBlock = ((token + own / (FRAG_M / 8) * H) * V + v0 + own % (FRAG_M / 8) * 8) * 2ul;
-    uint64_t states = uint64_t(args.states) + (uint64_t(gl_WorkGroupID.z) * chunks * H + head) * (K * V * 2) + (v0 / FRAG_M * SUBGROUP + own) * 16;
+    uint64_t states = uint64_t(args.states) + (((uint64_t(gl_WorkGroupID.z) * chunks * H + head) * K + own / (FRAG_M / 8)) * V + v0 + own % (FRAG_M / 8) * 8) * 2ul;
     uint place = PLACES + gl_SubgroupID * (FRAG_M * FRAG_N / 8);
+    // A product with one turns a right operand into accumulators.
+    FragA one;
+    vec4 low = vec4(own % (FRAG_M / 8) * 8) + vec4(0, 1, 2, 3), row = vec4(own / (FRAG_M / 8));
+    tilePool[place + own] = uvec4(tilePack(vec4(equal(low, row))), tilePack(vec4(equal(low + 4, row))));
+    tileSync();
+    coopMatLoad(one, tilePool, place, FRAG_M / 8, gl_CooperativeMatrixLayoutRowMajor);
+    tileSync();
     uvec4 nextK[OCTS], nextM[OCTS_M];
     float nextStep, nextGate, nextLast;
 
@@ -92,17 +100,25 @@ void main() {
         uvec4 values[BLOCKS];
         [[unroll]] for (uint n = 0; n < BLOCKS; n++) values[n] = U32x4Buf(uint64_t(args.v) + rows + uint64_t(n * FRAG_N) * (H * V * 2)).v;
 
-        FragC out_[BLOCKS];
-        [[unroll]] for (uint n = 0; n < BLOCKS; n++) out_[n] = FragC(0.0);
+        FragC sums[BLOCKS];
+        [[unroll]] for (uint n = 0; n < BLOCKS; n++) sums[n] = FragC(0.0);
         EACH(p, PARTS,
             uvec4 words = FRAGMENT_WORDS(S[p]);
-            U32x4Buf(states + uint64_t(i) * H * (K * V * 2) + p * (V / FRAG_M) * SUBGROUP * 16).v = words;
             FragA left;
             FRAGMENT_OF(left, words)
+            FragB turned;
+            FRAGMENT_OF(turned, words)
+            FragC state = coopMatMulAdd(one, turned, FragC(0.0));
+            FragHalf bits;
+            [[unroll]] for (uint e = 0; e < 8; e++) bits[e] = TILE_HALF(state[e]);
+            coopMatStore(bits, tilePool, place, FRAG_M / 8, gl_CooperativeMatrixLayoutRowMajor);
+            tileSync();
+            U32x4Buf(states + (uint64_t(i) * H * K + p * FRAG_N) * V * 2ul).v = tilePool[place + own];
+            tileSync();
             [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
                 FragB right;
                 coopMatLoad(right, tilePool, n * FRAG_N * STRIDE + p * (FRAG_N / 8), STRIDE, gl_CooperativeMatrixLayoutColumnMajor);
-                out_[n] = coopMatMulAdd(left, right, out_[n]);
+                sums[n] = coopMatMulAdd(left, right, sums[n]);
             })
         FragA left[BLOCKS];
         [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
@@ -114,22 +130,21 @@ void main() {
             FragC factors;
             if (GATED) {
                 coopMatLoad(factors, tileVector, ERASES + n * FRAG_N, 0, gl_CooperativeMatrixLayoutRowMajor);
-                out_[n] = out_[n] * factors;
+                sums[n] = sums[n] * factors;
             }
             coopMatLoad(factors, tileVector, STEPS + n * FRAG_N, 0, gl_CooperativeMatrixLayoutRowMajor);
-            [[unroll]] for (uint e = 0; e < 8; e++) left[n][e] = TILE_OPERAND(factors[e] * (float(value[e]) - out_[n][e]));
+            [[unroll]] for (uint e = 0; e < 8; e++) left[n][e] = TILE_OPERAND(factors[e] * (float(value[e]) - sums[n][e]));
         }
-        [[unroll]] for (uint n = 0; n < BLOCKS; n++) out_[n] = FragC(0.0);
+        [[unroll]] for (uint n = 0; n < BLOCKS; n++) sums[n] = FragC(0.0);
         EACH(n, BLOCKS,
             [[unroll]] for (uint m = 0; m < BLOCKS; m++) if (m <= n) {
                 FragB right;
                 coopMatLoad(right, tilePool, M_AT + n * FRAG_N * STRIDE_M + m * (FRAG_N / 8), STRIDE_M, gl_CooperativeMatrixLayoutColumnMajor);
-                out_[n] = coopMatMulAdd(left[m], right, out_[n]);
+                sums[n] = coopMatMulAdd(left[m], right, sums[n]);
             })
-        FETCH(min(i + 1, chunks - 1))
         [[unroll]] for (uint n = 0; n < BLOCKS; n++) {
             FragHalf bits;
-            [[unroll]] for (uint e = 0; e < 8; e++) bits[e] = TILE_HALF(out_[n][e]);
+            [[unroll]] for (uint e = 0; e < 8; e++) bits[e] = TILE_HALF(sums[n][e]);
             coopMatStore(bits, tilePool, place, FRAG_M / 8, gl_CooperativeMatrixLayoutColumnMajor);
             tileSync();
             U32x4Buf(uint64_t(args.o) + rows + uint64_t(n * FRAG_N) * (H * V * 2)).v = tilePool[place + own];
@@ -137,10 +152,11 @@ void main() {
             if (GATED) {
                 FragC factors;
                 coopMatLoad(factors, tileVector, WRITES + n * FRAG_N, 0, gl_CooperativeMatrixLayoutRowMajor);
-                out_[n] = out_[n] * factors;
+                sums[n] = sums[n] * factors;
             }
-            [[unroll]] for (uint e = 0; e < 8; e++) left[n][e] = TILE_OPERAND(out_[n][e]);
+            [[unroll]] for (uint e = 0; e < 8; e++) left[n][e] = TILE_OPERAND(sums[n][e]);
         }
+        FETCH(min(i + 1, chunks - 1))
         float last = GATED ? tileVector[LAST] : 1.0;
         EACH(p, PARTS,
             if (GATED) S[p] = S[p] * last;

@@ -1,12 +1,12 @@
 namespace Fla.Vulkan.Ops;
 
 /// <summary>
-/// STATE-Δ forward under a decay of heads or none, where what is erased is the key and all chunks and tiles are whole, on devices whose matrices' components lie alike in accumulators and
-/// operands (shaders/delta/delta_state_fragments.comp). The states are left as <see cref="ChunkFragments.Out"/> reads them.
+/// STATE-Δ forward under a decay of heads or none over heads of many channels, where what is erased is the key and all chunks and tiles are whole, on devices whose matrices' components lie
+/// alike in accumulators and operands (shaders/delta/delta_state_wide.comp).
 /// </summary>
-internal static class DeltaFragments
+internal static class DeltaWideState
 {
-    private static readonly Kernel<Args> Kernel = new("delta/delta_state_fragments");
+    private static readonly Kernel<Args> Kernel = new("delta/delta_state_wide");
 
     private readonly record struct Args(In Keys, In V, In M, In Beta, In Gate, In Initial, Out Final, Out States, Out O, uint T, uint H, uint K, uint Width);
 
@@ -19,13 +19,14 @@ internal static class DeltaFragments
         IsGated = 8,
     }
 
-    private const int Keys = 256, Columns = 128;
+    private const int Keys = 256, Columns = 128, SharedMemory = 48 << 10;
 
     /// <summary>Whether this kernel serves a call: heads of 256 channels, whose keys it reads once for 128 columns of the state (half as many on a CPU, whose shared memory is smaller).</summary>
     public static bool Serve(LinearShape shape, int chunk, DeltaOperands of, Tensor q, Tensor? initial)
     {
         var device = q.Device;
-        return shape.K == (device.IsCpu ? Keys / 2 : Keys) && shape.V % Columns == 0 && ReferenceEquals(of.A, of.K) && !of.ReadsUndecayed && of.Gate != DeltaGate.Channels && ChunkTiles.AreDense(shape, chunk) != 0
+        return shape.K == (device.IsCpu ? Keys / 2 : Keys) && (device.IsCpu || device.Limits.SharedMemory >= SharedMemory) && shape.V % Columns == 0
+            && ReferenceEquals(of.A, of.K) && !of.ReadsUndecayed && of.Gate != DeltaGate.Channels && ChunkTiles.AreDense(shape, chunk) != 0
             && ChunkTiles.AreWhole(shape.K, shape.V, q, of.K, of.V, of.Cumulative, initial)
             && device.HasMatrixChain(q.DType) && device.MatrixShape(q.DType) is { } fragment && fragment.M * fragment.N == 8 * device.SubgroupSize;
     }
@@ -37,7 +38,7 @@ internal static class DeltaFragments
     /// <param name="vFirst">The initial and the final state are [N,H,V,K].</param>
     /// <param name="initial">State before the walk, fp32, or null.</param>
     /// <param name="final">Where the state after the walk goes, fp32, or null.</param>
-    /// <returns>The states entering the chunks, in order of fragments, and V~ [B,T,H,V].</returns>
+    /// <returns>The states entering the chunks [chunks,H,K,V] and V~ [B,T,H,V].</returns>
     public static (Tensor States, Tensor Values) Run(LinearShape shape, DeltaOperands of, Tensor inverse, bool vFirst, Tensor? initial, Tensor? final)
     {
         var device = of.K.Device;
