@@ -21,11 +21,16 @@ internal static class DeltaWideState
 
     private const int Keys = 256, Columns = 128, SharedMemory = 48 << 10;
 
-    /// <summary>Whether this kernel serves a call: heads of 256 channels, whose keys it reads once for 128 columns of the state (half as many on a CPU, whose shared memory is smaller).</summary>
+    /// <summary>
+    /// Whether this kernel serves a call: heads of 256 channels, whose keys it reads once for 128 columns of the state, unless so few walk that narrower tiles are faster (bench/NOTES.md);
+    /// half as many channels on a CPU, whose shared memory is smaller.
+    /// </summary>
     public static bool Serve(LinearShape shape, int chunk, DeltaOperands of, Tensor q, Tensor? initial)
     {
         var device = q.Device;
-        return shape.K == (device.IsCpu ? Keys / 2 : Keys) && (device.IsCpu || device.Limits.SharedMemory >= SharedMemory) && shape.V % Columns == 0
+        var groups = (long)shape.N * shape.H * (shape.V / Columns);
+        var fits = device.IsCpu ? shape.K == Keys / 2 : shape.K == Keys && device.Limits.SharedMemory >= SharedMemory && groups > device.Tiles.Fill / 16;
+        return fits && shape.V % Columns == 0
             && ReferenceEquals(of.A, of.K) && !of.ReadsUndecayed && of.Gate != DeltaGate.Channels && ChunkTiles.AreDense(shape, chunk) != 0
             && ChunkTiles.AreWhole(shape.K, shape.V, q, of.K, of.V, of.Cumulative, initial)
             && device.HasMatrixChain(q.DType) && device.MatrixShape(q.DType) is { } fragment && fragment.M * fragment.N == 8 * device.SubgroupSize;
