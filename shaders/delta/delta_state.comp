@@ -67,6 +67,12 @@ uint K = args.K, V = args.V, H = args.H, C = WHOLE ? 64 : args.C, head = gl_Work
 const bool reverse = (FLAGS & REVERSE) != 0;
 // Which of the rows' factors differ from 1.
 const bool SCALES_X = UNIT || GATE == HEADS && (reverse || WITH_M), SCALES_Y = UNIT || reverse || GATE == HEADS;
+// Forward with M their factors go to the rows of out, which are fewer, once it is saved. (Of narrow tiles a step is too short for two barriers more.)
+#ifdef MM_coopmat
+const bool SCALES_OUT = WITH_M && !reverse && SCALES_Y && COLUMNS > 32;
+#else
+const bool SCALES_OUT = false;
+#endif
 
 vec4 loadState(uint64_t at, uint k, uint v) {
     if ((FLAGS & INITIAL_T) == 0) return loadTail4F(atF(args.initial, at), k * V + v, k < K ? int(V) - int(v) : 0);
@@ -135,7 +141,7 @@ const uint SETS = HAS_SECOND ? 1 : STATES > 2 ? 1 : 2, AT_Y = (SETS - 1) * STATE
 #define AHEAD_Z(t) FETCH_KEYS(0, t, args.x, next)
 #define STAGE_X(t, p) TILE_LAND(xTile, 64, 64, nextKeys, (t) * RUNS, 0, (t) * 64, K, LIMIT)
 #define STAGE_Y(t, s0) \
-    if (SCALES_Y) TILE_LAND_SCALED(yTile, 64, 64, nextKeys, AT_Y + (t) * RUNS, 0, (t) * 64, K, LIMIT, r, tileVector[64 + r]) \
+    if (SCALES_Y && !SCALES_OUT) TILE_LAND_SCALED(yTile, 64, 64, nextKeys, AT_Y + (t) * RUNS, 0, (t) * 64, K, LIMIT, r, tileVector[64 + r]) \
     else TILE_LAND(yTile, 64, 64, nextKeys, AT_Y + (t) * RUNS, 0, (t) * 64, K, LIMIT)
 #define STAGE_Z(t, s0) TILE_LAND_SCALED(yTile, 64, 64, nextKeys, AT_Y + (t) * RUNS, 0, (t) * 64, K, LIMIT, r, tileVector[128 + r])
 #define STAGE_VALUES TILE_LAND(values, 64, COLUMNS, nextValues, 0, 0, v0, V, LIMIT)
@@ -160,6 +166,13 @@ const uint SETS = HAS_SECOND ? 1 : STATES > 2 ? 1 : 2, AT_Y = (SETS - 1) * STATE
         accZero(acc); \
         mma(acc, Tile(xTile.at, xTile.stride, reverse), values, 64) \
         barrier(); \
+        accLay(acc, values) \
+    } \
+    if (SCALES_OUT) { \
+        barrier(); \
+        SAVE_OUT \
+        barrier(); \
+        accScaleRows(acc, 64) \
         accLay(acc, values) \
     } }
 #define STATE_SET(acc, r, c, expr) { \
@@ -212,13 +225,14 @@ Tile part = Tile(tileQuads(64, ROWS), tileStride(COLUMNS), false), values = Tile
 #define EACH_SLICE(s0, statements) [[dont_unroll]] for (uint s0 = 0; s0 < 64; s0 += ROWS) { statements }
 #endif
 
+#define SAVE_OUT TILE_SAVE(values, 64, COLUMNS, o, r, c, r * H * V + v0 + c, (TILE_SOLID ? 8 : r < step.count ? int(V) - int(v0 + c) : 0))
 // S[t] += (tile of y or z)^T values, for all tiles, ROWS tokens at a time. The registers they come from then take up what `ahead` reads.
 #define WRITE(STAGE, ahead, saves) \
     EACH_TILE(t, EACH_SLICE(s0, \
         STAGE(t, s0) \
         barrier(); \
         ahead(t) \
-        if (saves && t == 0 && s0 == 0) TILE_SAVE(values, 64, COLUMNS, o, r, c, r * H * V + v0 + c, (TILE_SOLID ? 8 : r < step.count ? int(V) - int(v0 + c) : 0)) \
+        if (saves && t == 0 && s0 == 0) SAVE_OUT \
         mma(S[t], T(yTile), Tile(values.at + s0 * values.stride, values.stride, false), ROWS); \
         barrier();))
 // tileVector: factors of rows of x S, y, and z or (WITH_M, forward) their sum with the base; from 192 on decays of the state's rows (channels), or G, beta and 1 / |x|.
@@ -297,6 +311,7 @@ void main() {
             TILE_SAVE(part, ROWS, COLUMNS, states, r, c, (k0 + r) * V + v0 + c, (TILE_SOLID ? 8 : k0 + r < K ? int(V) - int(v0 + c) : 0))
             mma(acc, xTile, part, ROWS);
             barrier();))
+        TBuf o = atT(args.o, step.token * V);
         LAY_OUT
         EACH_TILE(t,
             if (GATE == CHANNELS) {
@@ -304,8 +319,7 @@ void main() {
             } else if (GATE == HEADS) {
                 accScale(S[t], exp(tileVector[192 + 63]));
             })
-        TBuf o = atT(args.o, step.token * V);
-        WRITE(STAGE_Y, AHEAD_Y, true)
+        WRITE(STAGE_Y, AHEAD_Y, !SCALES_OUT)
         if (HAS_SECOND) {
             STAGE_W
             AHEAD_W
