@@ -16,11 +16,7 @@ internal static class HeadGated
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         var walk = vFirst ? ChunkState.Walk.InitialVFirst | ChunkState.Walk.FinalVFirst : ChunkState.Walk.Forward;
         Tensor o;
-        if (ChunkFragments.Serve(shape, chunk, q, k, v, cumulative, initialState))
-        {
-            var states = ChunkFragments.States(shape, k, v, gate, walk, initialState, ht);
-            o = ChunkFragments.Out(shape, q, k, v, gate, states, scale);
-        }
+        if (ChunkFragments.Serve(shape, chunk, q, k, v, cumulative, initialState)) o = ChunkFragments.Run(shape, q, k, v, gate, walk, initialState, ht, scale);
         else
         {
             var states = ChunkState.Storage(shape, chunk, q.Device, q.DType);

@@ -32,13 +32,15 @@ public sealed class SimpleGlaTests(TestDevice device) : DeviceTests(device)
     [TestCaseSource(nameof(Cases))]
     public void ChunkIsTheRecurrence(object of) => Chunk((LinearCase)of, 64);
 
-    /// <summary>Few walks over whole chunks of heads of 128 channels: their states go between kernels in the order of operands.</summary>
+    /// <summary>Whole chunks of heads of 128 or 256 channels: their states go between kernels in the order of operands, and long sequences of few heads are walked over in two parts.</summary>
     private static IEnumerable<LinearCase> WholeCases()
     {
         var whole = new LinearCase { B = 1, T = 128, H = 1, K = 128, V = 128, Type = DType.Float16, HasGradients = false };
         yield return whole;
         yield return whole with { T = 256, VFirst = true, Normalizer = 10 };
         yield return whole with { HasStates = false, Normalizer = 0.05 };
+        yield return whole with { T = 4096 };
+        yield return whole with { K = 256, H = 2 };
     }
 
     [TestCaseSource(nameof(WholeCases))]
