@@ -7,6 +7,7 @@
 // WITH_M: the products within the chunk are made here, so that no W and U are: M [tokens, H, C] = (I + A)^-1 of wy.comp
 //   forward: x = a, base = v:  out = M beta (v - e^{Ga} a S) = V~;  f' and y as above
 //   REVERSE: x = k, base = A^T do, y = a:  out = M^T (base + e^{G_C - G} k S) = M^T dV~;  f' = -beta e^{Ga}
+//   generalized: base = A_ak v, sign = 1, no beta
 // Ga is G, or with EXCLUSIVE that of the token before. UNIT (WITH_M, no second writer): x and y are the same rows, and divided by their lengths: z is 1 / |x|, fp32 [tokens, H].
 // With a gate of channels the e^G factors are expected in y and z (in reverse x and z), and S decays by rows.
 // x, y, z [tokens, H, K]; base, w, out [tokens, H, V]; beta fp32 [tokens, H] or null (1); gate: cumulative log decay in the chunk, fp32 [tokens, H] or [tokens, H, K] by GATE;
@@ -56,7 +57,7 @@ const float SIGN = (FLAGS & 64) != 0 ? 1.0 : -1.0;
 #define QUADS_WRITE (tileQuads(64, COLUMNS) + (tileQuads(ROWS, 64) > tileQuads(64, ROWS) ? tileQuads(ROWS, 64) : tileQuads(64, ROWS)))
 #define TILE_QUADS (QUADS_READ > QUADS_WRITE ? QUADS_READ : QUADS_WRITE)
 #endif
-#define TILE_VECTOR (WITH_M ? 384 : 192 + 64 * STATES)
+#define TILE_VECTOR (STATES <= 2 ? 384 : 256 + 64 * STATES)
 #include "common/tile.glsl"
 #include "linear/chunk_tiles.glsl"
 #include "delta/gates.glsl"
@@ -97,13 +98,14 @@ Step stepAt(Span sequence, uint chunks, uint i) {
 // Rows of a tile that there are.
 #define LIMIT (WHOLE ? EVERY_ROW : step.count)
 
-// What an invocation holds of the next chunk, read while the products of this one run: of 64 times G (the last one's repeated), beta and 1 / |x| its share, with
+// What an invocation holds of the next chunk, read while the products of this one run: of 64 times G (of heads, the last one's repeated), beta and 1 / |x| its share, with
 // channels the decays of its rows of the state. (No address is the same for all lanes: that is read even of sequences without tokens by CPU drivers.)
 const uint DECAYS = (64 * STATES + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
-const uint ALL_SCALARS = UNIT ? 192 : 128, SCALARS = (ALL_SCALARS + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
+const uint FIRST_SCALAR = GATE == HEADS ? 0 : 64, END_SCALAR = UNIT ? 192 : 128, SCALARS = (END_SCALAR - FIRST_SCALAR + gl_WorkGroupSize.x - 1) / gl_WorkGroupSize.x;
+const uint BETAS = GATE == CHANNELS ? 192 + 64 * STATES : 256;
 #define FETCH_GATES(step) { \
     if (WITH_M) [[unroll]] for (uint d = 0; d < SCALARS; d++) { \
-        uint part = lane + d * gl_WorkGroupSize.x; \
+        uint part = FIRST_SCALAR + lane + d * gl_WorkGroupSize.x; \
         F32Buf from = GATE == HEADS && part < 64 ? args.gate : UNIT && part >= 128 ? F32Buf(uint64_t(args.z)) : isNull(args.beta) ? F32Buf(uint64_t(args.M)) : args.beta; \
         nextScalar[d] = atF(from, step.token).v[min(part % 64, step.count - 1) * H]; \
     } \
@@ -235,11 +237,11 @@ Tile part = Tile(tileQuads(64, ROWS), tileStride(COLUMNS), false), values = Tile
         if (saves && t == 0 && s0 == 0) SAVE_OUT \
         mma(S[t], T(yTile), Tile(values.at + s0 * values.stride, values.stride, false), ROWS); \
         barrier();))
-// tileVector: factors of rows of x S, y, and z or (WITH_M, forward) their sum with the base; from 192 on decays of the state's rows (channels), or G, beta and 1 / |x|.
+// tileVector: factors of rows of x S, y, and z or (WITH_M, forward) their sum with the base; from 192 on decays of the state's rows (channels) or G, then beta (BETAS) and 1 / |x|.
 void rowFactors(uint lane) {
     if (lane >= 64) return;
     float toEnd = 1.0, erase = SIGN, read = args.scale;
-    float beta = WITH_M && !isNull(args.beta) ? tileVector[256 + lane] : 1.0;
+    float beta = WITH_M && !isNull(args.beta) ? tileVector[BETAS + lane] : 1.0;
     if (GATE == HEADS) {
         float gate = tileVector[192 + lane];
         toEnd = exp(tileVector[192 + 63] - gate);
@@ -247,8 +249,8 @@ void rowFactors(uint lane) {
         read *= exp(gate);
     }
     if (UNIT) {
-        toEnd *= tileVector[320 + lane];
-        erase *= tileVector[320 + lane];
+        toEnd *= tileVector[BETAS + 64 + lane];
+        erase *= tileVector[BETAS + 64 + lane];
     }
     tileVector[lane] = reverse ? toEnd : erase;
     tileVector[64 + lane] = reverse ? beta * erase : toEnd;
@@ -287,8 +289,8 @@ void main() {
         Step step = stepAt(sequence, chunks, i), next = stepAt(sequence, chunks, min(i + 1, chunks - 1));
 
         if (WITH_M) [[unroll]] for (uint d = 0; d < SCALARS; d++) {
-            uint part = lane + d * gl_WorkGroupSize.x;
-            if (part < ALL_SCALARS) tileVector[192 + part] = nextScalar[d];
+            uint part = FIRST_SCALAR + lane + d * gl_WorkGroupSize.x;
+            if (part < END_SCALAR) tileVector[BETAS - 64 + part] = nextScalar[d];
         }
         if (GATE == CHANNELS) {
             [[unroll]] for (uint d = 0; d < DECAYS; d++) {

@@ -9,7 +9,7 @@
 // EXCLUSIVE: a_r is gated by G_{r-1} instead, and its products are meant for s < r. SAME: a is k. UNIT: q and k are divided by their lengths first (a is k
 // then, and there is no b).
 // q, a, k, b [tokens, H, K]; g: log decay [tokens, H, K] of GATE_TYPE; gate: G, fp32 [tokens, H, K], of weak chunks only that of the last token unless KEEPS;
-// A [tokens, H, C]: of q with zeros above the diagonal, of a fp32 and unspecified there; readers, writers: the rows with their decay [READERS or WRITERS, tokens, H, K].
+// A [tokens, H, C]: of q with zeros above the diagonal, of a fp32 and unspecified there, but with b those of a and k zeros from the diagonal on; readers, writers: the rows with their decay [READERS or WRITERS, tokens, H, K].
 // One workgroup a chunk (x) and head (y).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
 // @exclude T=f32 MM=coopmat
@@ -96,14 +96,18 @@ void publish() {
     controlBarrier(gl_ScopeWorkgroup, gl_ScopeWorkgroup, gl_StorageSemanticsBuffer | gl_StorageSemanticsShared, gl_SemanticsAcquireRelease);
 }
 
+// A's products with k are a factor as those of q are, where b has those that are inverted.
+bool isFactor(uint i, uint j) { return i == 0 || WRITERS > 1 && j == 0; }
 void storeProduct(uint64_t token, uint i, uint j, uint at, float x) {
     if (i == 0) storeT(atT(j == 0 ? args.qk : args.qb, token * C), at, x);
+    else if (isFactor(i, j)) storeT(atT(TBuf(uint64_t(args.ak)), token * C), at, x);
     else atF(j == 0 ? args.ak : args.ab, token * C).v[at] = x;
 }
 void storeLevel(uint64_t token, uint i, uint j, uint r, uint c, vec4 x, uint width) {
     [[unroll]] for (uint e = 0; e < 4; e++) if (r < count && isLevelPair(r, c + e, width)) storeProduct(token, i, j, r * H * C + c + e, x[e]);
 }
-vec4 lower(uint r, uint c, vec4 x) { return mix(vec4(0), x, lessThanEqual(uvec4(c) + uvec4(0, 1, 2, 3), uvec4(r))); }
+// Columns up to the row's own, or before it.
+vec4 lower(uint r, uint c, uint strict, vec4 x) { return mix(vec4(0), x, lessThanEqual(uvec4(c + strict) + uvec4(0, 1, 2, 3), uvec4(r))); }
 
 // The lengths of row r of reader i and of four rows of writer j from c on.
 vec4 pairLengths(uint i, uint j, uint r, uint c) {
@@ -192,13 +196,13 @@ const uint MEASURED = SLICES > 1 ? 2 : 1;
         lengths[j] += subgroupShuffleXor(lengths[j], 2); \
         lengths[j] += subgroupShuffleXor(lengths[j], 4); \
         lengths[j] = inversesqrt(lengths[j] + EPSILON);) }
-#define SAVE_READ(acc, p) { \
+#define SAVE_FACTOR(acc, p, factor, strict) { \
     TBuf A = atT(p, token * C); \
     accSpread(acc, 0) \
     barrier(); \
     TILE_EACH_RUN(64, 64, tileO, r, c, \
-        storeOct(A, r * H * C + c, DENSE ? 8 : r < count ? int(C) - int(c) : 0, tilePack(lower(r, c, args.scale * tileFloats(0, r, c))), \
-            tilePack(lower(r, c + 4, args.scale * tileFloats(0, r, c + 4))));) \
+        storeOct(A, r * H * C + c, DENSE ? 8 : r < count ? int(C) - int(c) : 0, tilePack(lower(r, c, strict, factor * tileFloats(0, r, c))), \
+            tilePack(lower(r, c + 4, strict, factor * tileFloats(0, r, c + 4))));) \
     barrier(); }
 #define SAVE_ERASED(acc, p) { \
     F32Buf A = atF(p, token * C); \
@@ -219,7 +223,7 @@ const uint MEASURED = SLICES > 1 ? 2 : 1;
 #else
 vec4 fromMiddle(uint r, uint c) { return gateQuad(r, c) - gateQuad(middleToken(count), c); }
 #define LAND(tile, p, i, exponent) TILE_STAGE(tile, 64, WIDTH, r, c, (widen(rowQuad(p, r, k0 + c, K, H * K, count)) * lengthOf(i, r) * exp(exponent)))
-#define SAVE_READ(acc, p) ACC_EACH(acc, r, c, v, if (r < count && c < C) store4T(atT(p, token * C), r * H * C + c, lower(r, c, args.scale * v));)
+#define SAVE_FACTOR(acc, p, factor, strict) ACC_EACH(acc, r, c, v, if (r < count && c < C) store4T(atT(p, token * C), r * H * C + c, lower(r, c, strict, factor * v));)
 #define SAVE_ERASED(acc, p) ACC_EACH(acc, r, c, v, if (r < count && c < C) store4F(atF(p, token * C), r * H * C + c, v);)
 #define SAVE_LEVEL(acc) ACC_EACH(acc, r, c, v, storeLevel(token, i, j, r, c, factor * pairLengths(i, j, r, c) * v, width);)
 #endif
@@ -389,9 +393,10 @@ void main() {
     }
 #endif
     if (weak) {
-        SAVE_READ(qk, args.qk)
-        if (WRITERS > 1) SAVE_READ(qb, args.qb)
-        if (READERS > 1) SAVE_ERASED(ak, args.ak)
+        SAVE_FACTOR(qk, args.qk, args.scale, 0)
+        if (WRITERS > 1) SAVE_FACTOR(qb, args.qb, args.scale, 0)
+        if (READERS > 1 && WRITERS == 1) SAVE_ERASED(ak, args.ak)
+        if (READERS > 1 && WRITERS > 1) SAVE_FACTOR(ak, TBuf(uint64_t(args.ak)), 1.0, 1)
         if (READERS > 1 && WRITERS > 1) SAVE_ERASED(ab, args.ab)
         return;
     }
@@ -401,7 +406,7 @@ void main() {
         TBuf rowsI = i == 0 ? rowsQ : rowsA, rowsJ = j == 0 ? rowsK : rowsB;
         float factor = i == 0 ? args.scale : 1.0;
         bool exclusive = EXCLUSIVE && i == 1;
-        [[dont_unroll]] for (uint e = lane; i == 0 && e < count * C; e += gl_WorkGroupSize.x) if (e % C > e / C) storeProduct(token, i, j, e / C * H * C + e % C, uintBitsToFloat(count >> 31));     // 0, but no constant of 16 bits
+        [[dont_unroll]] for (uint e = lane; isFactor(i, j) && e < count * C; e += gl_WorkGroupSize.x) if (e % C + i > e / C) storeProduct(token, i, j, e / C * H * C + e % C, uintBitsToFloat(count >> 31));     // 0, but no constant of 16 bits
         [[dont_unroll]] for (uint width = C / 2; width > 0; width /= 2) {
             Acc z;
             accZero(z);
@@ -420,7 +425,7 @@ void main() {
         for (uint k = part; row < count && k < K; k += parts) sum += loadT(rowsI, row * H * K + k) * loadT(rowsJ, row * H * K + k);
         if (row < 64) tileVector[lane] = sum;
         barrier();
-        if (lane < count) {
+        if (lane < count && (i == 0 || !isFactor(i, j))) {
             float dot = 0;
             for (uint p = 0; p < parts; p++) dot += tileVector[parts * lane + p];
             storeProduct(token, i, j, lane * (H * C + 1), factor * pairLengths(i, j, lane, lane).x * dot);

@@ -3,8 +3,9 @@
 //   forward: f_s = e^{G_C - G_s}, a, b = k, v: states[c] is the state entering chunk c
 //   reverse: f_s = e^{G_s},       a, b = q, do: states[c] is the gradient of the state leaving chunk c
 //   IS_GATED: f_s a_s is given as a, and only the last G of a chunk is read (with VECTOR)
+//   SECOND (with it): a2 and b2 are added as a and b are
 // G is the cumulative log decay inside the chunk, plus the head's constant one times (s + 1); G_C its value at the last token there is.
-// a [tokens, H, K]; b [tokens, H, V]; gate fp32 [tokens, H], with VECTOR [tokens, H, K], or null;
+// a, a2 [tokens, H, K]; b, b2 [tokens, H, V]; gate fp32 [tokens, H], with VECTOR [tokens, H, K], or null;
 // initial, final fp32 [N, H, K, V] (INITIAL_T, FINAL_T: [N, H, V, K]) or null; states [chunks, H, K, V] in T or fp32.
 // One workgroup a sequence (z), head (y) and tile of the state (x).
 // @variants T=f32|f16|bf16 MM=plain|coopmat
@@ -18,7 +19,7 @@
 #include "linear/sequences.glsl"
 
 layout(push_constant, scalar) uniform Args {
-    TBuf a; TBuf b; F32Buf gate; F32Buf gamma; F32Buf initial; F32Buf final; F32Buf states; I32Buf packed;
+    TBuf a; TBuf b; TBuf a2; TBuf b2; F32Buf gate; F32Buf gamma; F32Buf initial; F32Buf final; F32Buf states; I32Buf packed;
     uint N; uint T; uint C; uint H; uint K; uint V; float scale; float decayKind;
 } args;
 
@@ -31,6 +32,7 @@ layout(constant_id = 12) const bool FULL = false;          // widths are multipl
 
 const uint REVERSE = 1, INITIAL_T = 2, STATES_F32 = 4, FINAL_T = 8, NO_GATE = 16;
 const bool GATES_ROWS = (FLAGS & 32) == 0;                 // IS_GATED is 32
+const bool SECOND = (FLAGS & 64) != 0;
 
 #define TILE_ALIGNED ALIGNED
 #define TILE_WHOLE ALIGNED
@@ -124,14 +126,17 @@ float laneGate(Step step, uint lane) {
 // waits for the load.
 const uint OCTS = 512 / gl_WorkGroupSize.x;
 #define FETCH(step) \
-    uvec4 nextA[OCTS]; uvec4 nextB[OCTS]; vec4 nextGates[2 * OCTS]; \
+    uvec4 nextA[OCTS]; uvec4 nextB[OCTS]; uvec4 nextA2[OCTS]; uvec4 nextB2[OCTS]; vec4 nextGates[2 * OCTS]; \
     TBuf rowsA = atT(args.a, step.token * K), rowsB = atT(args.b, step.token * V); \
+    TBuf rowsA2 = atT(SECOND ? args.a2 : args.a, step.token * K), rowsB2 = atT(SECOND ? args.b2 : args.b, step.token * V); \
     F32Buf gates = atF(args.gate, step.token * K); \
     uint column = lane % 8 * 8; \
     [[unroll]] for (uint j = 0; j < OCTS; j++) { \
         uint r = lane / 8 + j * (gl_WorkGroupSize.x / 8); \
         nextA[j] = nextOct(rowsA, r, k0 + column, K, H * K, step.count); \
         nextB[j] = nextOct(rowsB, r, v0 + column, V, H * V, step.count); \
+        if (SECOND) nextA2[j] = nextOct(rowsA2, r, k0 + column, K, H * K, step.count); \
+        if (SECOND) nextB2[j] = nextOct(rowsB2, r, v0 + column, V, H * V, step.count); \
         if (VECTOR && GATES_ROWS) { \
             nextGates[2 * j] = nextQuadF(gates, r, k0 + column, K, H * K, step.count); \
             nextGates[2 * j + 1] = nextQuadF(gates, r, k0 + column + 4, K, H * K, step.count); \
@@ -142,7 +147,7 @@ const uint OCTS = 512 / gl_WorkGroupSize.x;
 vec4 lastGates(uint c) { return vec4(tileVector[64 + c], tileVector[65 + c], tileVector[66 + c], tileVector[67 + c]); }
 
 // Half h of the chunk, nothing for no tokens.
-#define LAND(h, count) \
+#define LAND(h, nextA, nextB, count) \
     [[unroll]] for (uint i = 0; i < OCTS / 2; i++) { \
         uint j = h * (OCTS / 2) + i, r = lane / 8 + j * (gl_WorkGroupSize.x / 8), q = (r - h * ROWS) * (tileStride(64) / 2) + lane % 8; \
         vec4 low = VECTOR ? factor(nextGates[2 * j], lastGates(column)) : factor(vec4(tileVector[r]), vec4(tileVector[63])); \
@@ -189,12 +194,22 @@ void main() {
         mma(S, T(a), b, ROWS);
         barrier();
         ENTER(step, nextGate, isThere)
-        LAND(0, count)
+        LAND(0, nextA, nextB, count)
         barrier();
         mma(S, T(a), b, ROWS);
         barrier();
-        LAND(1, count)
+        LAND(1, nextA, nextB, count)
         barrier();
+        if (SECOND) {
+            mma(S, T(a), b, ROWS);
+            barrier();
+            LAND(0, nextA2, nextB2, count)
+            barrier();
+            mma(S, T(a), b, ROWS);
+            barrier();
+            LAND(1, nextA2, nextB2, count)
+            barrier();
+        }
     }
 #else
     [[dont_unroll]] for (uint i = 0; i < chunks; i++) {
@@ -218,6 +233,13 @@ void main() {
             barrier();
             mma(S, T(a), b, SLICE);
             barrier();
+            if (SECOND) {
+                TILE_ROWS(a, SLICE, 64, atT(args.a2, step.token * K), s0, k0, K, H * K, step.count)
+                TILE_ROWS(b, SLICE, 64, atT(args.b2, step.token * V), s0, v0, V, H * V, step.count)
+                barrier();
+                mma(S, T(a), b, SLICE);
+                barrier();
+            }
         }
     }
 #endif

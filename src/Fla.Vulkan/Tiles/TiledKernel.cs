@@ -24,7 +24,7 @@ public sealed record TiledKernel(string Name, string[] Shaders, int[] Workgroups
         Chunk("delta/delta_state", 32, 64),
         Chunk("delta/delta_state.inverse", 32, 64) with { Shaders = ["delta/delta_state"] },
         Chunk("delta/kkt"),
-        Chunk("delta/wy"),
+        Chunk("delta/solve"),
         new("gemm/gemm", ["gemm/gemm"], Workgroups64, [32, 64], [64], [64]),
         new("gemm/gemm.large", ["gemm/gemm"], Workgroups64, [32, 64], [64, 128], [64, 128]),
         new("gemm/skinny", ["gemm/skinny"], [64, 128, 256], None, None, [1, 2, 4]),

@@ -26,7 +26,7 @@ public sealed class TileFileTests
     [Test]
     public void ChoicesOfADeviceReplaceEarlierOnesForTheSameKernels()
     {
-        TileFileChoice other = new("delta/wy", "plain", 256, 32), newer = Choice with { Workgroup = 256 };
+        TileFileChoice other = new("delta/solve", "plain", 256, 32), newer = Choice with { Workgroup = 256 };
         var file = Of(Choice, other).With(Info.Name, Info.Driver, [newer]).With("another card", "a driver", [Choice]);
         Assert.That(file.Devices.Single(d => d.Device == Info.Name).Choices, Is.EquivalentTo(new[] { other, newer }));
         Assert.That(file.Devices.Single(d => d.Device == "another card").Choices, Is.EqualTo(new[] { Choice }));
@@ -46,7 +46,7 @@ public sealed class TileFileTests
         Assert.That(Workgroup(null), Is.EqualTo(64));
         Assert.That(Workgroup(named), Is.EqualTo(256));
         Assert.That(TileFile.TableFor(Info, new(), user).Name, Does.Contain("1 choices of").And.Contains(user));
-        Assert.That(TileFile.TableFor(Info, new(), user)["delta/wy", false], Is.EqualTo(builtIn["delta/wy", false]), "the others stay");
+        Assert.That(TileFile.TableFor(Info, new(), user)["delta/solve", false], Is.EqualTo(builtIn["delta/solve", false]), "the others stay");
     }
 
     [TestCase("", "cannot be read")]
@@ -58,9 +58,9 @@ public sealed class TileFileTests
     [TestCase("{\"version\":1}", "names no devices")]
     [TestCase("{\"version\":1,\"devices\":[null]}", "lacks its name")]
     [TestCase("{\"version\":1,\"devices\":[{\"device\":\"x\"}]}", "lacks its name")]
-    [TestCase("{\"version\":1,\"devices\":[{\"device\":\"x\",\"driver\":\"y\",\"choices\":[{\"kernel\":\"delta/wy\",\"path\":\"fast\"}]}]}", "path is not")]
-    [TestCase("{\"version\":1,\"devices\":[{\"device\":\"x\",\"driver\":\"y\",\"choices\":[{\"kernel\":\"delta/wy\",\"path\":\"plain\",\"workgroup\":100,\"slice\":32}]}]}", "cannot run with workgroup 100")]
-    [TestCase("{\"version\":1,\"devices\":[{\"device\":\"x\",\"driver\":\"y\",\"choices\":[{\"kernel\":\"delta/wy\",\"path\":\"plain\",\"workgroup\":1e99}]}]}", "cannot be read")]
+    [TestCase("{\"version\":1,\"devices\":[{\"device\":\"x\",\"driver\":\"y\",\"choices\":[{\"kernel\":\"delta/solve\",\"path\":\"fast\"}]}]}", "path is not")]
+    [TestCase("{\"version\":1,\"devices\":[{\"device\":\"x\",\"driver\":\"y\",\"choices\":[{\"kernel\":\"delta/solve\",\"path\":\"plain\",\"workgroup\":100,\"slice\":32}]}]}", "cannot run with workgroup 100")]
+    [TestCase("{\"version\":1,\"devices\":[{\"device\":\"x\",\"driver\":\"y\",\"choices\":[{\"kernel\":\"delta/solve\",\"path\":\"plain\",\"workgroup\":1e99}]}]}", "cannot be read")]
     public void AnotherFileIsATypedErrorWhereNamedAndANoteWhereNot(string text, string why)
     {
         using var folder = new TemporaryFolder();

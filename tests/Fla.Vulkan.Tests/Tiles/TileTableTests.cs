@@ -17,7 +17,7 @@ public sealed class TileTableTests
         ["linear/fused_chunk"] = [[1], [2], [4]],
         ["delta/delta_state"] = [[1, 0, 16, 1], [2, 1, 25, 1], [4, 2, 8, 1]],
         ["delta/kkt"] = [[0, 0, 1, 1, 1, 2], [1, 1, 0, 1, 1, 4]],
-        ["delta/wy"] = [[0, 0, 0, 1, 1], [0, 1, 1, 1, 1]],
+        ["delta/solve"] = [[0, 1, 1], [1, 1, 1]],
     };
 
     [TestCaseSource(nameof(Tables))]
@@ -33,7 +33,7 @@ public sealed class TileTableTests
 
     [TestCase("linear/chunk_out[T=f16,MM=plain] [128,8]", "linear/chunk_out")]
     [TestCase("norm/softmax[T=f32]", "rows")]
-    [TestCase("delta/wy", "delta/wy")]
+    [TestCase("delta/solve", "delta/solve")]
     [TestCase("delta/kkt[T=f32]", "delta/kkt")]
     public void PipelinesBelongToKernels(string pipeline, string kernel) => Assert.That(TiledKernel.All.Where(k => k.Has(pipeline)).Select(k => k.Name), Is.EqualTo(new[] { kernel }));
 

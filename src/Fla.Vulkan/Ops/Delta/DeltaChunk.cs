@@ -31,15 +31,14 @@ internal static class DeltaChunk
         beta = beta?.To(DType.Float32);
         var isRecording = Autograd.IsRecording(q, k, a, v, beta, g, initialState);
         var scores = g is { Rank: 4 } ? ChunkScores.Of(shape, chunk, q, a, readsUndecayed, k, null, g, scale, areUnit, isRecording) : null;
-        var of = scores is null ? new DeltaOperands(a, k, v, beta, HeadGated.Cumulative(shape, chunk, g), readsUndecayed) : new(scores.Erasers!, k, v, beta, null, readsUndecayed);
-        var cumulative = scores?.Gate ?? of.Cumulative;
+        var of = new DeltaOperands(a, k, v, beta, scores is null ? HeadGated.Cumulative(shape, chunk, g) : scores.Gate, readsUndecayed);
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
-        DeltaChunkWy? wy = scores is null ? null : DeltaChunkWy.Of(shape, chunk, of, scores.AK);
-        scores?.Erasers!.Dispose();
         // The walk over many channels and the backward want rows of length 1, the other walk divides by lengths where it scales rows anyway.
         var isWide = scores is null && DeltaWideState.Serve(shape, chunk, of, q, initialState);
         DeltaChunkInverse.Norms? norms = areUnit && scores is null ? DeltaChunkInverse.Norms.Of(q, k, isRecording || isWide) : null;
-        var m = wy?.M ?? DeltaChunkInverse.Run(shape, chunk, of, norms);
+        // A walk that holds more than two tiles of channels has not the registers for M too.
+        var (m, w, u) = scores is not null && shape.K > 2 * ChunkTiles.Size ? DeltaChunkSolve.Products(shape, chunk, scores.Erasers!, v, scores.AK!, beta)
+            : (scores is null ? DeltaChunkInverse.Run(shape, chunk, of, norms) : DeltaChunkSolve.Run(shape, chunk, k.DType, scores.AK!, beta), default(Tensor), default(Tensor));
         (Tensor Q, Tensor K)? lengths = null;
         if (norms is { UnitQ: null } found) lengths = (found.LengthsQ!, found.LengthsK!);
         else if (norms is { } made)
@@ -55,26 +54,24 @@ internal static class DeltaChunk
         else
         {
             var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
-            if (readsUndecayed) walk |= DeltaChunkState.Walk.ReadsUndecayed;
-            DeltaChunkState.Operands operands = wy is { } form ? new(form.W, form.U, scores!.Keys, -1) : new(a, v, k, -1, Inverse: m, Beta: beta, Lengths: lengths?.K);
-            (states, values) = DeltaChunkState.Run(shape, chunk, operands, scores is null ? of.Gate : DeltaGate.Channels, cumulative, walk, initialState, ht);
-            wy?.Release();
-            scores?.Keys.Dispose();
+            if (readsUndecayed && scores is null) walk |= DeltaChunkState.Walk.ReadsUndecayed;
+            DeltaChunkState.Operands operands = w is null ? new(scores?.Erasers ?? a, v, scores?.Keys ?? k, -1, Inverse: m, Beta: beta, Lengths: lengths?.K) : new(w, u!, scores!.Keys, -1);
+            (states, values) = DeltaChunkState.Run(shape, chunk, operands, of.Gate, of.Cumulative, walk, initialState, ht);
         }
         var o = scores is null
-            ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(cumulative, default), states, ChunkOut.Read.Forward, scale, scale, lengths: lengths)
+            ? ChunkOut.HeadGated(shape, chunk, q, k, values, new(of.Cumulative, default), states, ChunkOut.Read.Forward, scale, scale, lengths: lengths)
             : ChunkOut.GatedRows(shape, chunk, scores.Queries, values, null, states, scores.QK, ChunkOut.Read.Forward, scale);
         if (isRecording)
         {
             Autograd.Record("chunk_delta_rule", [q, k, ReferenceEquals(a, k) ? null : a, v, beta, g, initialState], ht is null ? [o] : [o, ht],
-                [q, k, a, v, beta, cumulative, initialState, m, scores?.AK, scores?.QK, scores is null ? values : null], scores is null ? HeadsBackward : ChannelsBackward, new Saved(shape, chunk, ReferenceEquals(a, k), readsUndecayed, scale, vFirst));
+                [q, k, a, v, beta, of.Cumulative, initialState, m, values, scores?.AK, scores?.QK, scores?.Queries, scores?.Erasers, scores?.Keys], scores is null ? HeadsBackward : ChannelsBackward, new Saved(shape, chunk, ReferenceEquals(a, k), readsUndecayed, scale, vFirst));
         }
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht), scope.Keep(states));
     }
 
     private static Tensor?[] HeadsBackward(BackwardContext ctx, Tensor?[] dy)
     {
-        Tensor q = ctx.Saved(0)!, k = ctx.Saved(1)!, m = ctx.Saved(7)!, values = ctx.Saved(10)!;
+        Tensor q = ctx.Saved(0)!, k = ctx.Saved(1)!, m = ctx.Saved(7)!, values = ctx.Saved(8)!;
         var (shape, chunk, isSame, readsUndecayed, scale, vFirst) = ctx.State<Saved>();
         var of = new DeltaOperands(isSame ? k : ctx.Saved(2)!, k, ctx.Saved(3)!, ctx.Saved(4), ctx.Saved(5), readsUndecayed);
         var h0 = ctx.Saved(6);
@@ -101,7 +98,8 @@ internal static class DeltaChunk
 
     private static Tensor?[] ChannelsBackward(BackwardContext ctx, Tensor?[] dy)
     {
-        Tensor q = ctx.Saved(0)!, k = ctx.Saved(1)!, cumulative = ctx.Saved(5)!, m = ctx.Saved(7)!, erased = ctx.Saved(8)!, read = ctx.Saved(9)!;
+        Tensor q = ctx.Saved(0)!, k = ctx.Saved(1)!, cumulative = ctx.Saved(5)!, m = ctx.Saved(7)!, values = ctx.Saved(8)!;
+        Tensor erased = ctx.Saved(9)!, read = ctx.Saved(10)!, queries = ctx.Saved(11)!, erasers = ctx.Saved(12)!, keys = ctx.Saved(13)!;
         var (shape, chunk, isSame, readsUndecayed, scale, vFirst) = ctx.State<Saved>();
         var of = new DeltaOperands(isSame ? k : ctx.Saved(2)!, k, ctx.Saved(3)!, ctx.Saved(4), cumulative, readsUndecayed);
         var h0 = ctx.Saved(6);
@@ -109,20 +107,19 @@ internal static class DeltaChunk
         var dO = dy[0]?.To(q.DType) ?? Tensor.Zeros(device, q.DType, of.V.Shape);
         var dht = dy.Length > 1 ? dy[1]?.To(DType.Float32) : null;
 
-        var wy = DeltaChunkWy.Of(shape, chunk, of, null, m);
-        var (writer, _, reader) = DeltaChunkGates.Rows(shape, chunk, cumulative, k, reader: q);
-        var (h, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, writer, -1), of.Gate, cumulative, vFirst ? DeltaChunkState.Walk.InitialVFirst : 0, h0, null);
+        // The state follows from the corrected values, which were kept, as were the rows with their decays.
+        var h = ChunkState.Storage(shape, chunk, device, k.DType);
+        ChunkState.Run(shape, chunk, keys, values, new(cumulative, default, IsVector: true, IsInRows: true), h, vFirst ? ChunkState.Walk.InitialVFirst : 0, h0, null, 1);
         var local = ChunkOut.GatedRows(shape, chunk, k, dO, cumulative, null, read, ChunkOut.Read.Reverse, 1);
         var dh0 = ctx.Needs(6) ? Tensor.EmptyLike(h0!) : null;
         var back = DeltaChunkState.Walk.Reverse | (vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0);
-        var (dh, dValues) = DeltaChunkState.Run(shape, chunk, new(writer, local, wy.W, -1, reader, dO, scale), of.Gate, cumulative, back, dht, dh0);
-        wy.Release();
+        var (dh, x) = DeltaChunkState.Run(shape, chunk, new(keys, local, erasers, -1, queries, dO, scale, m, of.Beta), of.Gate, cumulative, back, dht, dh0);
         local.Dispose();
 
         // What M multiplies has the gradient X = Mᵀ dV~; that of v is βX, and what is read of the state is subtracted.
-        var dv = Tensor.EmptyLike(of.V);
-        ChunkScoresBackward.Steps? steps = of.Beta is { } beta ? new(beta, Tensor.EmptyLike(beta), of.V, of.A, cumulative, h, erased, readsUndecayed) : null;
-        var dScores = ChunkScoresBackward.Run(shape, chunk, dO, scale, values, null, new(m, dValues, dv, -1), steps);
+        ChunkScoresBackward.Steps? steps = of.Beta is { } beta ? new(beta, Tensor.EmptyLike(beta), Tensor.EmptyLike(of.V), of.V, of.A, cumulative, h, erased, readsUndecayed) : null;
+        var dv = steps?.DV ?? x;
+        var dScores = ChunkScoresBackward.Run(shape, chunk, dO, scale, values, null, new(x, -1), steps);
         var d = ChunkGradients.Run(shape, chunk, new(q, dO), new(of.A, dv), readsUndecayed, new(k, values), null, cumulative, dScores, h, dh, scale, -1, ctx.Needs(5));
         return [d.DQ, d.DK, d.DA, dv, steps?.DBeta, d.DG, dh0];
     }

@@ -62,7 +62,7 @@ internal static class DeltaChunkState
         if (of.Inverse is not null) walk |= Walk.HasInverse;
         if (of.Lengths is not null) walk |= Walk.Unit;
         if (of.Sign > 0) walk |= Walk.Adds;
-        var choice = Choice(shape, device, of.X.DType, of.Inverse is not null);
+        var choice = Choice(shape, device, of.X.DType, of.Inverse is not null, of.Z is not null);
         var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, of.X, of.Base, of.Y, of.Z, of.W, of.Inverse, initial, final);
         var isFull = isWhole && shape.K % ChunkTiles.Size == 0 && shape.V % choice.Columns == 0;
         Kernel.Launch(device,
@@ -74,13 +74,15 @@ internal static class DeltaChunkState
         return (states, o);
     }
 
-    // With M, where there are few sequences and heads, narrower tiles make more workgroups; and more than two tiles of channels want the registers of more invocations.
-    private static TileChoice Choice(LinearShape shape, ComputeDevice device, DType type, bool hasInverse)
+    // With M, where there are few sequences and heads, narrower tiles make more workgroups; more than two tiles of channels want the registers of more invocations, and a walk
+    // with two writers that has a multiprocessor to itself their latencies.
+    private static TileChoice Choice(LinearShape shape, ComputeDevice device, DType type, bool hasInverse, bool hasSecond)
     {
         var choice = ChunkTiles.Choice(device, hasInverse ? Kernel.Shader + ".inverse" : Kernel.Shader, type);
         if (!hasInverse || device.IsCpu || device.MatrixShape(type) is null || choice.Columns <= Narrow) return choice;
         var groups = shape.N * shape.H * ChunkTiles.Count(shape.V);
         if (groups <= device.Tiles.Fill / 8) return choice with { Columns = Narrow };
-        return ChunkTiles.Count(shape.K) <= 2 ? choice : choice with { Workgroup = Many };
+        var isAlone = hasSecond && groups <= device.Tiles.Fill / 4;
+        return ChunkTiles.Count(shape.K) <= 2 && !isAlone ? choice : choice with { Workgroup = Many };
     }
 }

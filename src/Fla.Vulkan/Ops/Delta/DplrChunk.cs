@@ -27,21 +27,17 @@ internal static class DplrChunk
         var isRecording = Autograd.IsRecording(q, k, v, a, b, gk, initialState);
         var scores = ChunkScores.Of(shape, chunk, q, a, true, k, b, gk ?? Tensor.Zeros(q.Device, DType.Float32, q.Shape), scale, areUnit: false, keepsGate: isRecording);
         var cumulative = scores.Gate;
-        Tensor ak = scores.AK!, qk = scores.QK, qb = scores.QB!;
-        var wy = DeltaChunkWy.Generalized(shape, chunk, new(scores.Erasers!, k, v, null, null, ReadsUndecayed: true), scores.AB, ak, Tensor.EmptyLike(qk));
+        Tensor ak = scores.AK!, qk = scores.QK, qb = scores.QB!, erasers = scores.Erasers!, keys = scores.Keys, secondKeys = scores.SecondKeys!;
+        var (m, u) = DeltaChunkSolve.Generalized(shape, chunk, v, scores.AB!, ak);
         scores.AB!.Dispose();
-        scores.Erasers!.Dispose();
         var ht = outputFinalState ? Tensor.Empty(q.Device, DType.Float32, shape.State(vFirst)) : null;
         var walk = vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0;
-        var (states, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, scores.SecondKeys!, 1, scores.Keys, v), DeltaGate.Channels, cumulative, walk, initialState, ht);
-        wy.Release();
-        scores.Keys.Dispose();
-        scores.SecondKeys!.Dispose();
+        var (states, values) = DeltaChunkState.Run(shape, chunk, new(erasers, u, secondKeys, 1, keys, v, Inverse: m), DeltaGate.Channels, cumulative, walk, initialState, ht);
         var o = ChunkOut.GatedRows(shape, chunk, scores.Queries, v, null, states, qk, ChunkOut.Read.Forward, scale, values, qb);
         if (isRecording)
         {
             Autograd.Record("chunk_dplr_delta_rule", [q, k, v, a, b, gk, initialState], ht is null ? [o] : [o, ht],
-                [q, k, v, a, b, cumulative, initialState, wy.M, ak, qk, qb], Backward, new Saved(shape, chunk, scale, vFirst));
+                [q, k, v, a, b, cumulative, initialState, m, values, ak, qk, qb, scores.Queries, erasers, keys, secondKeys], Backward, new Saved(shape, chunk, scale, vFirst));
         }
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht));
     }
@@ -49,28 +45,25 @@ internal static class DplrChunk
     private static Tensor?[] Backward(BackwardContext ctx, Tensor?[] dy)
     {
         Tensor q = ctx.Saved(0)!, k = ctx.Saved(1)!, v = ctx.Saved(2)!, a = ctx.Saved(3)!, b = ctx.Saved(4)!, cumulative = ctx.Saved(5)!;
-        Tensor m = ctx.Saved(7)!, ak = ctx.Saved(8)!, qk = ctx.Saved(9)!, qb = ctx.Saved(10)!;
+        Tensor m = ctx.Saved(7)!, values = ctx.Saved(8)!, ak = ctx.Saved(9)!, qk = ctx.Saved(10)!, qb = ctx.Saved(11)!;
+        Tensor queries = ctx.Saved(12)!, erasers = ctx.Saved(13)!, keys = ctx.Saved(14)!, secondKeys = ctx.Saved(15)!;
         var h0 = ctx.Saved(6);
         var (shape, chunk, scale, vFirst) = ctx.State<Saved>();
-        var of = new DeltaOperands(a, k, v, null, cumulative, ReadsUndecayed: true);
         var device = q.Device;
         var dO = dy[0]?.To(q.DType) ?? Tensor.Zeros(device, q.DType, v.Shape);
         var dht = dy.Length > 1 ? dy[1]?.To(DType.Float32) : null;
 
-        var mak = Tensor.EmptyLike(qk);
-        var wy = DeltaChunkWy.Generalized(shape, chunk, of, null, ak, mak, m);
-        var (kg, bg, qg) = DeltaChunkGates.Rows(shape, chunk, cumulative, k, b, q);
-        var (h, values) = DeltaChunkState.Run(shape, chunk, new(wy.W, wy.U, bg!, 1, kg, v), of.Gate, cumulative, vFirst ? DeltaChunkState.Walk.InitialVFirst : 0, h0, null);
+        // The state follows from the corrections, which were kept, as were the rows with their decays.
+        var h = ChunkState.Storage(shape, chunk, device, k.DType);
+        ChunkState.Run(shape, chunk, keys, v, new(cumulative, default, IsVector: true, IsInRows: true), h, vFirst ? ChunkState.Walk.InitialVFirst : 0, h0, null, 1, secondKeys, values);
         var local = ChunkOut.GatedRows(shape, chunk, k, dO, cumulative, null, qb, ChunkOut.Read.Reverse, 1);
         var dh0 = ctx.Needs(6) ? Tensor.EmptyLike(h0!) : null;
         var back = DeltaChunkState.Walk.Reverse | (vFirst ? DeltaChunkState.Walk.InitialVFirst | DeltaChunkState.Walk.FinalVFirst : 0);
-        var (dh, dValues) = DeltaChunkState.Run(shape, chunk, new(bg!, local, wy.W, 1, qg, dO, scale), of.Gate, cumulative, back, dht, dh0);
-        wy.Release();
+        var (dh, x) = DeltaChunkState.Run(shape, chunk, new(secondKeys, local, erasers, 1, queries, dO, scale, Inverse: m), DeltaGate.Channels, cumulative, back, dht, dh0);
         local.Dispose();
-        var dv = ChunkOut.GatedRows(shape, chunk, k, dO, cumulative, dh, qk, ChunkOut.Read.Reverse, 1, dValues, mak);
+        var dv = ChunkOut.GatedRows(shape, chunk, keys, dO, null, dh, qk, ChunkOut.Read.Reverse, 1, x, ak);
 
-        var x = Tensor.EmptyLike(v);
-        var dScores = ChunkScoresBackward.Run(shape, chunk, dO, scale, v, values, new(m, dValues, x, 1), null);
+        var dScores = ChunkScoresBackward.Run(shape, chunk, dO, scale, v, values, new(x, 1), null);
         var d = ChunkGradients.Run(shape, chunk, new(q, dO), new(a, x), true, new(k, v), new(b, values), cumulative, dScores, h, dh, scale, 1, ctx.Needs(5));
         return [d.DQ, d.DK, dv, d.DA, d.DB, d.DG, dh0];
     }

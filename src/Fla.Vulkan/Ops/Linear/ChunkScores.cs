@@ -4,8 +4,8 @@ namespace Fla.Vulkan.Ops;
 /// <param name="Gate">Cumulative log decay in the chunk, fp32 [B,T,H,K]; of a chunk's tokens but the last unspecified, unless they were asked for.</param>
 /// <param name="QK">scale ⟨q_r, k_s⟩ with the decay from s to r [B,T,H,C], zero above the diagonal.</param>
 /// <param name="QB">The same of the second writer, or null.</param>
-/// <param name="AK">⟨a_r, k_s⟩ of the second reader, or null, in fp32; unspecified above the diagonal, and on it if the reader is exclusive.</param>
-/// <param name="AB">⟨a_r, b_s⟩, or null, likewise.</param>
+/// <param name="AK">⟨a_r, k_s⟩ of the second reader, or null, in fp32; unspecified above the diagonal, and on it if the reader is exclusive. With a second writer in q's type, zero from the diagonal on.</param>
+/// <param name="AB">⟨a_r, b_s⟩, or null, in fp32; unspecified from the diagonal on.</param>
 /// <param name="Queries">e^G q.</param>
 /// <param name="Erasers">e^G a, or null.</param>
 /// <param name="Keys">e^{G_C − G} k.</param>
@@ -48,7 +48,7 @@ internal sealed record ChunkScores(Tensor Gate, Tensor QK, Tensor? QB, Tensor? A
         }
 
         var to = new ChunkScores(Tensor.Empty(device, DType.Float32, shape.B, shape.T, shape.H, shape.K), Products(q.DType), b is null ? null : Products(q.DType),
-            a is null ? null : Products(DType.Float32), a is null || b is null ? null : Products(DType.Float32), Rows(reading, 0)!, Rows(reading, 1), Rows(writing, 0)!, Rows(writing, 1));
+            a is null ? null : Products(b is null ? DType.Float32 : q.DType), a is null || b is null ? null : Products(DType.Float32), Rows(reading, 0)!, Rows(reading, 1), Rows(writing, 0)!, Rows(writing, 1));
         var isWhole = ChunkTiles.AreWhole(shape.K, shape.K, q, a, k, b, g, to.Gate);
         var spec = ChunkTiles.Spec(device, a is null ? Kernel.Shader : $"{Kernel.Shader}.erasing", q.DType, isWhole, (uint)readers, (uint)writers, isExclusive ? 1u : 0, ReferenceEquals(a, k) ? 1u : 0, areUnit ? 1u : 0,
             ChunkTiles.AreFull(isWhole, shape.K, shape.K), ChunkTiles.AreDense(shape, chunk), ChunkTiles.Count(shape.K), RowLayout.TypeCode(g), keepsGate ? 1u : 0);

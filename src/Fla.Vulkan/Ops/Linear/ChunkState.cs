@@ -16,7 +16,7 @@ internal static class ChunkState
     private static readonly Kernel<Args> Kernel = new("linear/chunk_state");
     private static readonly Kernel<DotArgs> DotKernel = new("linear/state_dot");
 
-    private readonly record struct Args(In A, In B, In Gate, In Gamma, In Initial, Out Final, Out States, In Packed,
+    private readonly record struct Args(In A, In B, In A2, In B2, In Gate, In Gamma, In Initial, Out Final, Out States, In Packed,
         uint N, uint T, uint C, uint H, uint K, uint V, float Scale, float DecayKind);
 
     private readonly record struct DotArgs(In States, In Gradients, In Final, Out Y, In Packed,
@@ -32,6 +32,7 @@ internal static class ChunkState
         FinalVFirst = 8,
         NoGate = 16,
         IsGated = 32,
+        HasSecond = 64,
     }
 
     /// <param name="shape">Sizes: a has K channels, b has V.</param>
@@ -44,15 +45,19 @@ internal static class ChunkState
     /// <param name="initial">State before the walk, or null.</param>
     /// <param name="final">Where the state after the walk goes, or null.</param>
     /// <param name="scale">Factor of a, unless the gate is in its rows.</param>
-    public static void Run(LinearShape shape, int chunk, Tensor a, Tensor b, in ChunkGate gate, Tensor states, Walk walk, Tensor? initial, Tensor? final, float scale)
+    /// <param name="a2">Rows that are added likewise where the gate is in them, or null.</param>
+    /// <param name="b2">And their columns.</param>
+    public static void Run(LinearShape shape, int chunk, Tensor a, Tensor b, in ChunkGate gate, Tensor states, Walk walk, Tensor? initial, Tensor? final, float scale,
+        Tensor? a2 = null, Tensor? b2 = null)
     {
         if (states.DType == DType.Float32) walk |= Walk.StatesFloat32;
         if (gate.Cumulative is null) walk |= Walk.NoGate;
         if (gate.IsInRows) walk |= Walk.IsGated;
+        if (a2 is not null) walk |= Walk.HasSecond;
         var device = a.Device;
-        var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, a, b, gate.Cumulative, initial, final);
+        var isWhole = ChunkTiles.AreWhole(shape.K, shape.V, a, b, a2, b2, gate.Cumulative, initial, final);
         Kernel.Launch(device,
-            new(a, b, gate.Cumulative, gate.Decay.Gamma, initial, final, states, shape.Table(chunk),
+            new(a, b, a2, b2, gate.Cumulative, gate.Decay.Gamma, initial, final, states, shape.Table(chunk),
                 (uint)shape.N, (uint)shape.T, (uint)chunk, (uint)shape.H, (uint)shape.K, (uint)shape.V, scale, gate.Decay.Kind),
             new(ChunkTiles.Count(shape.V) * ChunkTiles.Count(shape.K), (uint)shape.H, (uint)shape.N), ChunkTiles.Variant(device, a.DType),
             ChunkTiles.Spec(device, Kernel.Shader, a.DType, isWhole, gate.IsVector ? 1u : 0, (uint)walk, ChunkTiles.AreFull(isWhole, shape.K, shape.V)));
