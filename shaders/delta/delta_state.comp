@@ -4,7 +4,7 @@
 //     generalized: f = sign = 1, y = b e^{G_C - G}, z = k e^{G_C - G}, w = v, f' = f'' = 1
 //   REVERSE: states[c] is the gradient of the state leaving chunk c.  f = e^{G_C - G}, x = k (b), base = A^T do, y = W, f' = sign, z = q, w = do,
 //     f'' = scale e^G; out = dV~
-// WITH_M: the products within the chunk are made here, so that no W and U are: M [tokens, H, C] = (I + A)^-1 of wy.comp
+// WITH_M: the products within the chunk are made here, so that no W and U are: M [tokens, H, C] = (I + A)^-1 of kkt.comp or solve.comp
 //   forward: x = a, base = v:  out = M beta (v - e^{Ga} a S) = V~;  f' and y as above
 //   REVERSE: x = k, base = A^T do, y = a:  out = M^T (base + e^{G_C - G} k S) = M^T dV~;  f' = -beta e^{Ga}
 //   generalized: base = A_ak v, sign = 1, no beta

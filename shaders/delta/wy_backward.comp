@@ -1,4 +1,4 @@
-// Gradients through the WY form (wy.comp, delta_state.comp: V~ = M beta (v + sign e^{Ga} a h), sign = -1) to v, beta, a, k and the gate. With X = M^T dV~, the
+// Gradients through the WY form (delta_state.comp: V~ = M beta (v + sign e^{Ga} a h), sign = -1) to v, beta, a, k and the gate. With X = M^T dV~, the
 // gradient of what M multiplies:
 //   dv = beta X; z = sign e^{Ga} X h^T + ..; da = beta z; dbeta = v . X + a . z; dA = sign stril(X V~^T)
 // since M^T (dV~ v'^T) diag(beta) M^T with v' = v + sign (e^{Ga} a) h is X (M beta v')^T, and M beta v' is V~.
