@@ -21,7 +21,7 @@ internal static class DeltaChunk
     /// <param name="initialState">State before the first token, any float type, or null.</param>
     /// <param name="outputFinalState">Whether the state after the last token is wanted.</param>
     /// <param name="vFirst">States are [N,H,V,K].</param>
-    /// <param name="areUnit">q and k, which is a, are divided by their lengths first: under a gate of channels without gradients only.</param>
+    /// <param name="areUnit">q and k, which is a, are divided by their lengths first; under a gate of channels only where no gradients are recorded.</param>
     /// <returns>o [B,T,H,V], the final state, fp32, and the state that enters each chunk [chunks,H,K,V], in the storage type.</returns>
     public static (Tensor O, Tensor? FinalState, Tensor States) Run(LinearShape shape, int chunk, Tensor q, Tensor k, Tensor a, Tensor v, Tensor? beta, Tensor? g,
         bool readsUndecayed, float scale, Tensor? initialState, bool outputFinalState, bool vFirst, bool areUnit = false)
@@ -64,7 +64,8 @@ internal static class DeltaChunk
         if (isRecording)
         {
             Autograd.Record("chunk_delta_rule", [q, k, ReferenceEquals(a, k) ? null : a, v, beta, g, initialState], ht is null ? [o] : [o, ht],
-                [q, k, a, v, beta, of.Cumulative, initialState, m, values, scores?.AK, scores?.QK, scores?.Queries, scores?.Erasers, scores?.Keys], scores is null ? HeadsBackward : ChannelsBackward, new Saved(shape, chunk, ReferenceEquals(a, k), readsUndecayed, scale, vFirst));
+                [q, k, a, v, beta, of.Cumulative, initialState, m, values, scores?.AK, scores?.QK, scores?.Queries, scores?.Erasers, scores?.Keys],
+                scores is null ? HeadsBackward : ChannelsBackward, new Saved(shape, chunk, ReferenceEquals(a, k), readsUndecayed, scale, vFirst));
         }
         return (scope.Keep(o), ht is null ? null : scope.Keep(ht), scope.Keep(states));
     }
