@@ -29,6 +29,7 @@ const bool INITIAL_T = (FLAGS & 2) != 0, FINAL_T = (FLAGS & 4) != 0, GATED = (FL
 #define TILE_QUADS (tileQuads(64, 64 * TILES) + tileQuads(64, 64) + SUBGROUPS * FRAG_M * FRAG_N / 4)
 #define TILE_VECTOR 196
 #include "common/tile.glsl"
+#include "common/unroll.glsl"
 
 uint K = args.K, V = args.V, H = args.H, head = gl_WorkGroupID.y, lane = gl_LocalInvocationIndex, own = gl_SubgroupInvocationID;
 const uint ERASES = 0, STEPS = 64, WRITES = 128, LAST = 192;                                     // tileVector: factors of tokens, and of the state
@@ -36,11 +37,6 @@ const uint BLOCKS = 64 / FRAG_N, PARTS = 64 * TILES / FRAG_N;
 const uint STRIDE = tileStride(64 * TILES) / 2, STRIDE_M = tileStride(64) / 2;                   // octs
 const uint M_AT = 64 * STRIDE, PLACES = M_AT + 64 * STRIDE_M;
 const uint OCTS_ROW = 8 * TILES, PASS = gl_WorkGroupSize.x / OCTS_ROW, OCTS = 64 / PASS, PASS_M = gl_WorkGroupSize.x / 8, OCTS_M = 64 / PASS_M;
-
-// Unrolled by GPUs; CPU drivers would compile that for minutes.
-#define EACH(i, n, statements) \
-    if (TILE_CPU) { [[dont_unroll]] for (uint i = 0; i < tileTrip(n); i++) { statements } } \
-    else [[unroll]] for (uint i = 0; i < n; i++) { statements }
 
 // k, M and the scalars of a chunk (one token's an invocation): asked for while the products of the one before run, in the same turn as they land, and late in it: there
 // registers are left.

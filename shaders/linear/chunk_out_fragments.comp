@@ -35,6 +35,7 @@ const uint P = 64 * SLICES;
 #define TILE_QUADS (QUADS_READ > QUADS_OUT ? QUADS_READ : QUADS_OUT)
 #define TILE_VECTOR 144
 #include "common/tile.glsl"
+#include "common/unroll.glsl"
 
 uint H = args.H, head = gl_WorkGroupID.y, lane = gl_LocalInvocationIndex;
 const uint NUMBERS = 128;                                  // tileVector: inter f, G of the 64 tokens, then 0, 1, ..
@@ -110,11 +111,6 @@ uint blockAt(uint i, uint j) { return tileQuads(64, 64 * TILES) / 2 + (i * (i + 
         if (s + 2 < SLICES) FETCH_STATES(s + 2) \
         barrier(); \
     }
-
-// Unrolled by GPUs; CPU drivers would compile that for minutes.
-#define EACH(i, n, statements) \
-    if (TILE_CPU) { [[dont_unroll]] for (uint i = 0; i < tileTrip(n); i++) { statements } } \
-    else [[unroll]] for (uint i = 0; i < n; i++) { statements }
 
 void main() {
     uint groups = Q / (64 * TILES), chunk = gl_WorkGroupID.x / groups, q0 = gl_WorkGroupID.x % groups * (64 * TILES), own = gl_SubgroupID;

@@ -83,7 +83,7 @@ internal static class DeltaChunk
         var needsG = ctx.Needs(5);
 
         // The state follows from the corrected values, which were kept.
-        var ht = needsG && !DeltaChunkGradients.IsOne(shape, q) ? Tensor.Empty(device, DType.Float32, shape.State(false)) : null;
+        var ht = needsG && !DeltaChunkGradients.IsOne(q) ? Tensor.Empty(device, DType.Float32, shape.State(false)) : null;
         var h = ChunkState.Storage(shape, chunk, device, k.DType);
         ChunkState.Run(shape, chunk, k, values, gate, h, vFirst ? ChunkState.Walk.InitialVFirst : 0, h0, ht, 1);
         var local = ChunkOut.HeadGated(shape, chunk, k, q, dO, gate, null, ChunkOut.Read.Reverse, 1, scale);

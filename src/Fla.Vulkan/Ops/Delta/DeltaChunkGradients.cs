@@ -15,7 +15,7 @@ internal readonly record struct DeltaChunkGradients(Tensor DQ, Tensor? DA, Tenso
         Out DQ, Out DA, Out DK, Out DV, Out DBeta, Out DG, Out Leaving, In Packed, uint N, uint T, uint C, uint H, uint KeyWidth, uint ValueWidth, float Scale);
 
     /// <summary>Whether there is one launch: over cooperative matrices.</summary>
-    public static bool IsOne(LinearShape shape, Tensor q) => q.Device.MatrixShape(q.DType) is not null;
+    public static bool IsOne(Tensor q) => q.Device.MatrixShape(q.DType) is not null;
 
     /// <summary>Runs it.</summary>
     /// <param name="shape">Sizes.</param>
@@ -34,7 +34,7 @@ internal readonly record struct DeltaChunkGradients(Tensor DQ, Tensor? DA, Tenso
         Tensor states, Tensor gradients, float scale, bool needsG, Tensor? final)
     {
         var device = q.Device;
-        if (!IsOne(shape, q)) return Passes(shape, chunk, of, q, dO, values, x, states, gradients, scale, needsG ? final : null);
+        if (!IsOne(q)) return Passes(shape, chunk, of, q, dO, values, x, states, gradients, scale, needsG ? final : null);
         var fragment = device.MatrixShape(q.DType)!.Value;
         var isSame = ReferenceEquals(of.A, of.K);
         Tensor dq = Tensor.EmptyLike(q), dk = Tensor.EmptyLike(of.K), dv = Tensor.EmptyLike(of.V);

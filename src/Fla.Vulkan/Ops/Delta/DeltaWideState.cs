@@ -33,7 +33,7 @@ internal static class DeltaWideState
         return fits && shape.V % Columns == 0
             && ReferenceEquals(of.A, of.K) && !of.ReadsUndecayed && of.Gate != DeltaGate.Channels && ChunkTiles.AreDense(shape, chunk) != 0
             && ChunkTiles.AreWhole(shape.K, shape.V, q, of.K, of.V, of.Cumulative, initial)
-            && device.HasMatrixChain(q.DType) && device.MatrixShape(q.DType) is { } fragment && fragment.M * fragment.N == 8 * device.SubgroupSize;
+            && ChunkTiles.HaveFragments(device, q.DType);
     }
 
     /// <summary>Runs the walk.</summary>

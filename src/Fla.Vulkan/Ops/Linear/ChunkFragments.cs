@@ -26,7 +26,7 @@ internal static class ChunkFragments
         return IsServed(shape.K) && IsServed(shape.V) && shape.T % (2 * ChunkTiles.Size) == 0 && ChunkTiles.AreDense(shape, chunk) != 0
             && 4L * shape.T * shape.H <= uint.MaxValue && 2L * shape.H * shape.K * shape.V <= uint.MaxValue
             && ChunkTiles.AreWhole(shape.K, shape.V, q, k, v, gate, initial)
-            && device.HasMatrixChain(q.DType) && device.MatrixShape(q.DType) is { } fragment && fragment.M * fragment.N == 8 * device.SubgroupSize;
+            && ChunkTiles.HaveFragments(device, q.DType);
     }
 
     private static bool IsServed(int width) => width % Columns == 0 && width <= MostSlices * ChunkTiles.Size;

@@ -43,6 +43,10 @@ internal static class ChunkTiles
     /// <summary>Whether all chunks have <see cref="Size"/> tokens.</summary>
     public static uint AreDense(LinearShape shape, int chunk) => chunk == Size && shape.Packed is null && shape.T % Size == 0 ? 1u : 0;
 
+    /// <summary>Whether accumulators' components lie as operands' do, eight of an invocation, so that tiles go between products, and to memory, as they are.</summary>
+    public static bool HaveFragments(ComputeDevice device, DType type) =>
+        device.HasMatrixChain(type) && device.MatrixShape(type) is { } fragment && fragment.M * fragment.N == 8 * device.SubgroupSize;
+
     /// <summary>Checks a chunk length.</summary>
     /// <exception cref="ShapeException">Not 16, 32 or 64.</exception>
     public static void Check(int chunkSize) => Require.That(chunkSize is 16 or 32 or 64, $"chunkSize is 16, 32 or 64, not {chunkSize}");
